@@ -1,0 +1,7 @@
+import { FaultError } from '../base/errors.js';
+import type { DeviceFault } from './block-device.js';
+
+/** A DeviceFault where an exception is the better shape (promises); the hot path passes the bare fault. */
+export class DeviceError extends FaultError<DeviceFault> {
+  override readonly name = 'DeviceError';
+}
