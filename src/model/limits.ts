@@ -1,0 +1,30 @@
+import { assert } from '../base/assert.js';
+
+/** Bounds of everything a user may name, size or label. */
+export const VOLUME_NAME_LENGTH_MAX = 63;
+export const CLASS_NAME_LENGTH_MAX = 63;
+
+/** 1 PiB: well inside what a journal location and a safe integer can address. */
+export const VOLUME_BYTES_MAX = 2 ** 50;
+
+export const BLOCK_BYTES_MIN = 4096;
+export const BLOCK_BYTES_MAX = 65536;
+
+export const REPLICAS_MAX = 7;
+
+/** Label bounds follow Kubernetes, so that labels can travel to and from it. */
+export const LABELS_MAX = 64;
+export const LABEL_PREFIX_LENGTH_MAX = 253;
+export const LABEL_NAME_LENGTH_MAX = 63;
+export const LABEL_VALUE_LENGTH_MAX = 63;
+
+/** A storage class document is read into memory whole. */
+export const CLASS_DOCUMENT_BYTES_MAX = 64 * 1024;
+export const PROVISIONER_LENGTH_MAX = 253;
+export const MOUNT_OPTIONS_MAX = 64;
+export const MOUNT_OPTION_LENGTH_MAX = 255;
+export const TOPOLOGIES_MAX = 64;
+export const TOPOLOGY_VALUES_MAX = 64;
+
+assert(Number.isSafeInteger(VOLUME_BYTES_MAX), 'a volume size is a safe integer');
+assert(VOLUME_BYTES_MAX % BLOCK_BYTES_MAX === 0, 'the largest volume holds whole blocks of every size');
