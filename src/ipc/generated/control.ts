@@ -352,6 +352,8 @@ export interface NodeStatus {
   lastRecovery: string;
   problems: Problem[];
   keyProvider: string;
+  /** of volumes that are created without naming one; 0 from daemons that do not say it */
+  blockBytes: number;
 }
 
 export interface ConfigRequest {
@@ -5098,6 +5100,7 @@ function createBaseNodeStatus(): NodeStatus {
     lastRecovery: "",
     problems: [],
     keyProvider: "",
+    blockBytes: 0,
   };
 }
 
@@ -5174,6 +5177,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.keyProvider !== "") {
       writer.uint32(194).string(message.keyProvider);
+    }
+    if (message.blockBytes !== 0) {
+      writer.uint32(200).uint32(message.blockBytes);
     }
     return writer;
   },
@@ -5383,6 +5389,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.keyProvider = reader.string();
             continue;
           }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.blockBytes = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5487,6 +5501,11 @@ export const NodeStatus: MessageFns<NodeStatus> = {
         : isSet(object.key_provider)
         ? globalThis.String(object.key_provider)
         : "",
+      blockBytes: isSet(object.blockBytes)
+        ? globalThis.Number(object.blockBytes)
+        : isSet(object.block_bytes)
+        ? globalThis.Number(object.block_bytes)
+        : 0,
     };
   },
 
@@ -5564,6 +5583,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     if (message.keyProvider !== "") {
       obj.keyProvider = message.keyProvider;
     }
+    if (message.blockBytes !== 0) {
+      obj.blockBytes = Math.round(message.blockBytes);
+    }
     return obj;
   },
 
@@ -5596,6 +5618,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.lastRecovery = object.lastRecovery ?? "";
     message.problems = object.problems?.map((e) => Problem.fromPartial(e)) || [];
     message.keyProvider = object.keyProvider ?? "";
+    message.blockBytes = object.blockBytes ?? 0;
     return message;
   },
 };
