@@ -1,0 +1,91 @@
+import { join } from 'node:path';
+import type { FileId, Files } from '../../io/files.js';
+
+/** The name of a slot's file in the journal folder. */
+export function segmentName(slot: number): string {
+  return `segment-${slot.toString().padStart(8, '0')}`;
+}
+
+/** The slot of a file name, or -1 for a stranger. */
+export function slotOfName(name: string): number {
+  const match = /^segment-(\d{8})$/.exec(name);
+  return match === null ? -1 : Number(match[1]);
+}
+
+/**
+ * The open files of segments: at most `openMax`, least recently used closed first. A pinned one (a read or an append in
+ * flight, the head) is never closed.
+ */
+export class SegmentFiles {
+  readonly #directory: string;
+  readonly #openMax: number;
+  readonly #files: Files;
+  /** Insertion order is use order. */
+  readonly #open = new Map<number, FileId>();
+  readonly #pins = new Map<number, number>();
+  readonly #opening = new Map<number, Promise<FileId>>();
+
+  constructor(options: { directory: string; openMax: number }, dependencies: { files: Files }) {
+    this.#directory = options.directory;
+    this.#openMax = options.openMax;
+    this.#files = dependencies.files;
+  }
+
+  path(slot: number): string {
+    return join(this.#directory, segmentName(slot));
+  }
+
+  /** The file of a slot if it is open, else undefined: then await `open`. */
+  opened(slot: number): FileId | undefined {
+    return this.#open.get(slot);
+  }
+
+  async open(slot: number, mode: 'write' | 'create' = 'write'): Promise<FileId> {
+    const file = this.#open.get(slot);
+    if (file !== undefined) {
+      this.#open.delete(slot);
+      this.#open.set(slot, file);
+      return file;
+    }
+    let opening = this.#opening.get(slot);
+    if (opening === undefined) {
+      opening = this.#openNow(slot, mode).finally(() => this.#opening.delete(slot));
+      this.#opening.set(slot, opening);
+    }
+    return opening;
+  }
+
+  async #openNow(slot: number, mode: 'write' | 'create'): Promise<FileId> {
+    const file = await this.#files.open(this.path(slot), mode);
+    this.#open.set(slot, file);
+    await this.#trim();
+    return file;
+  }
+
+  pin(slot: number): void {
+    this.#pins.set(slot, (this.#pins.get(slot) ?? 0) + 1);
+  }
+
+  unpin(slot: number): void {
+    const pins = (this.#pins.get(slot) ?? 0) - 1;
+    if (pins > 0) this.#pins.set(slot, pins);
+    else this.#pins.delete(slot);
+  }
+
+  async #trim(): Promise<void> {
+    if (this.#open.size <= this.#openMax) return;
+    for (const [slot, file] of this.#open) {
+      if (this.#open.size <= this.#openMax) return;
+      if (this.#pins.has(slot)) continue;
+      this.#open.delete(slot);
+      await this.#files.close(file);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#opening.values());
+    const files = [...this.#open.values()];
+    this.#open.clear();
+    for (const file of files) await this.#files.close(file);
+  }
+}

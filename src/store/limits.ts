@@ -1,0 +1,62 @@
+import { assert } from '../base/assert.js';
+
+const MIB = 1024 * 1024;
+
+/** Smallest and largest block of a layer, bytes. */
+export const BLOCK_BYTES_MIN = 4096;
+export const BLOCK_BYTES_MAX = 65536;
+/** A page of the file system: durable bytes are never rewritten, so a sync closes one. */
+export const PAGE_BYTES = 4096;
+/** Records start at multiples of this, and the finest location unit (BLOCK_BYTES_MIN / 64) equals it. */
+export const RECORD_ALIGN_BYTES = 64;
+export const SEGMENT_BYTES_DEFAULT = 64 * MIB;
+export const SEGMENT_BYTES_MIN = MIB;
+/** 2^20 offsets of the finest unit. */
+export const SEGMENT_BYTES_MAX = 64 * MIB;
+/** The header page of a segment; the first record follows it. */
+export const SEGMENT_HEADER_BYTES = PAGE_BYTES;
+/** 24 bits of slot in a location. */
+export const SEGMENT_SLOTS_MAX = 2 ** 24;
+/** One append carries at most this many payload bytes; larger requests are continued in the next one. */
+export const BATCH_BYTES_MAX = 4 * MIB;
+/** A smaller batch is worth appending in the event loop's own thread. */
+export const APPEND_INLINE_BYTES_MAX = 256 * 1024;
+/** Extents of one record; bounds its header. */
+export const RECORD_EXTENTS_MAX = 1024;
+/** No record is longer; a length above it in a header is damage. */
+export const RECORD_BYTES_MAX = 8 * MIB;
+/** Leaves that the zero extents of one batch may touch, so that a large trim never holds the event loop. */
+export const BATCH_HOLE_LEAVES_MAX = 4096;
+/** Appended bytes not yet written back, at which appends wait. */
+export const UNWRITTEN_BYTES_MAX = 256 * MIB;
+/** Writeback is started each time so many bytes have come. */
+export const WRITEBACK_STEP_BYTES = 4 * MIB;
+/** Preallocated segments that only trims, layer verbs and checkpoints may take. */
+export const RESERVE_SEGMENTS = 2;
+/** Prepared segments kept beyond the reserve. */
+export const READY_SEGMENTS = 2;
+/** Disk space held back for one full checkpoint of the map. */
+export const MAP_RESERVE_BYTES = 64 * MIB;
+export const JOURNAL_REPLAY_BYTES_DEFAULT = 1024 * MIB;
+export const CHECKPOINT_INTERVAL_MS_DEFAULT = 30_000;
+/** Segment files open at once; the rest is reopened when read. */
+export const SEGMENT_FILES_OPEN_MAX = 2048;
+
+/** Blocks per leaf of the map. */
+export const LEAF_BLOCKS = 128;
+/** In-memory bytes of one cached leaf (typed array row; its bookkeeping adds about a tenth). */
+export const LEAF_BYTES = LEAF_BLOCKS * 8;
+export const MAP_CACHE_BYTES_DEFAULT = 256 * MIB;
+/** Share of the cache that may be dirty before writers wait; the checkpoint starts at half of it. */
+export const DIRTY_SHARE_MAX = 0.25;
+/** Leaves encoded per slice of a checkpoint, so that it never holds the event loop for long. */
+export const CHECKPOINT_SLICE_LEAVES = 256;
+/** Leaves covered by one bit array of a layer's filter. */
+export const FILTER_LEAVES = 8192;
+/** Most blocks of one layer: 16 PiB of 4 KiB blocks. */
+export const LAYER_BLOCKS_MAX = 2 ** 42;
+
+assert(SEGMENT_BYTES_MAX <= 2 ** 20 * (BLOCK_BYTES_MIN / 64), 'a segment offset fits 20 bits of the finest unit');
+assert(RECORD_ALIGN_BYTES === BLOCK_BYTES_MIN / 64, 'records align to the finest unit');
+assert(96 + 16 * RECORD_EXTENTS_MAX + BATCH_BYTES_MAX + BATCH_BYTES_MAX / 64 + PAGE_BYTES < RECORD_BYTES_MAX, 'a full batch fits a record');
+assert(APPEND_INLINE_BYTES_MAX < UNWRITTEN_BYTES_MAX / 2, 'inline appends stay well below the cap');

@@ -1,0 +1,325 @@
+import { assert } from '../../base/assert.js';
+import { DIRTY_SHARE_MAX, LEAF_BLOCKS } from '../limits.js';
+import { ABSENT, HOLE, slotOf, storedUnitsOf, UNLOADED } from '../location.js';
+import { StoreError } from '../store-error.js';
+import { LeafCache, LeafFlag } from './leaf-cache.js';
+import { decodeLeaf, mappedIn } from './leaf-codec.js';
+import { Layer, type LayerRow } from './layer.js';
+import { leafKey } from './map-keys.js';
+import type { MapRows } from './map-rows.js';
+
+/** Told of every byte that becomes live (positive) or dead (negative) in a segment. */
+export type LiveChange = (slot: number, bytes: number) => void;
+
+interface Fetch {
+  readonly layer: Layer;
+  readonly leaf: number;
+  readonly waiting: ((failure: Error | null) => void)[];
+}
+
+/**
+ * The map of all layers: block index to location. Published changes go into cached leaves; a leaf that is not in
+ * memory is changed without being fetched (its other entries stay UNLOADED until the stored leaf is merged in), so a
+ * write never waits for the map's disk.
+ */
+export class BlockMap {
+  readonly layers = new Map<number, Layer>();
+  readonly cache: LeafCache;
+  readonly #rows: MapRows;
+  readonly #live: LiveChange;
+  readonly #endOfTurn: (callback: () => void) => void;
+  /** Rows that became dirty, in order; may name rows that are clean again. */
+  #dirty: number[] = [];
+  #dirtyCount = 0;
+  readonly #fetches = new Map<string, Fetch>();
+  #fetchQueue: Fetch[] = [];
+  hits = 0;
+  misses = 0;
+
+  constructor(
+    options: { cacheBytes: number },
+    dependencies: { rows: MapRows; live: LiveChange; endOfTurn: (callback: () => void) => void },
+  ) {
+    this.#rows = dependencies.rows;
+    this.#live = dependencies.live;
+    this.#endOfTurn = dependencies.endOfTurn;
+    this.cache = new LeafCache({ cacheBytes: options.cacheBytes }, (layer, leaf) => {
+      this.layers.get(layer)?.leaves.delete(leaf);
+    });
+  }
+
+  get dirtyLeaves(): number {
+    return this.#dirtyCount;
+  }
+
+  get dirtyLeavesMax(): number {
+    return Math.floor(this.cache.rowsMax * DIRTY_SHARE_MAX);
+  }
+
+  addLayer(row: LayerRow): Layer {
+    assert(!this.layers.has(row.id), 'a layer is added once');
+    const layer = new Layer(row);
+    this.layers.set(row.id, layer);
+    return layer;
+  }
+
+  /**
+   * The row of a leaf: >= 0 cached and whole, -1 stored but not (wholly) in memory (fetch it), -2 nothing there.
+   */
+  rowOf(layer: Layer, leaf: number): number {
+    const row = layer.leaves.get(leaf);
+    if (row === undefined) {
+      if (layer.filter.has(leaf)) {
+        this.misses += 1;
+        return -1;
+      }
+      return -2;
+    }
+    if (this.cache.has(row, LeafFlag.PARTIAL)) {
+      this.misses += 1;
+      return -1;
+    }
+    this.hits += 1;
+    this.cache.add(row, LeafFlag.USED);
+    return row;
+  }
+
+  /** The location of a block, HOLE, ABSENT, or UNLOADED when its leaf must be fetched first. */
+  locate(layer: Layer, block: number): number {
+    const leaf = Math.floor(block / LEAF_BLOCKS);
+    const row = layer.leaves.get(leaf);
+    if (row === undefined) return layer.filter.has(leaf) ? UNLOADED : ABSENT;
+    this.cache.add(row, LeafFlag.USED);
+    return this.cache.entriesOf(row)[this.cache.baseOf(row) + (block % LEAF_BLOCKS)];
+  }
+
+  /** Whether nothing of a leaf is mapped, neither in memory nor stored. */
+  isVoid(layer: Layer, leaf: number): boolean {
+    return !layer.leaves.has(leaf) && !layer.filter.has(leaf);
+  }
+
+  /**
+   * Publishes `count` blocks from `first` at consecutive locations starting at `location`, as journal sequence
+   * `sequence` says.
+   */
+  setBlocks(layer: Layer, first: number, count: number, location: number, sequence: number): void {
+    const unitBytes = layer.blockBytes / 64;
+    const storedUnits = storedUnitsOf(location);
+    const step = storedUnits * 128;
+    let next = location;
+    let block = first;
+    const end = first + count;
+    while (block < end) {
+      const leaf = Math.floor(block / LEAF_BLOCKS);
+      const stop = Math.min(end, (leaf + 1) * LEAF_BLOCKS);
+      const row = this.#rowForChange(layer, leaf, sequence);
+      const entries = this.cache.entriesOf(row);
+      const base = this.cache.baseOf(row) - leaf * LEAF_BLOCKS;
+      for (; block < stop; block += 1) {
+        const old = entries[base + block];
+        if (old > 0) this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes);
+        else layer.mappedBlocks += 1;
+        entries[base + block] = next;
+        next += step;
+      }
+    }
+    layer.newest = sequence;
+    this.#live(slotOf(location), count * storedUnits * unitBytes);
+  }
+
+  /** Publishes a hole. Leaves of which nothing is mapped are left alone: without a parent there is nothing to hide. */
+  setHole(layer: Layer, first: number, count: number, sequence: number): void {
+    const unitBytes = layer.blockBytes / 64;
+    const end = first + count;
+    let block = first;
+    while (block < end) {
+      const leaf = Math.floor(block / LEAF_BLOCKS);
+      const stop = Math.min(end, (leaf + 1) * LEAF_BLOCKS);
+      if (layer.parent === 0 && this.isVoid(layer, leaf)) {
+        block = this.#skipVoid(layer, leaf, end);
+        continue;
+      }
+      const row = this.#rowForChange(layer, leaf, sequence);
+      const entries = this.cache.entriesOf(row);
+      const base = this.cache.baseOf(row) - leaf * LEAF_BLOCKS;
+      for (; block < stop; block += 1) {
+        const old = entries[base + block];
+        if (old > 0) {
+          this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes);
+          layer.mappedBlocks -= 1;
+        }
+        entries[base + block] = HOLE;
+      }
+    }
+    layer.newest = sequence;
+  }
+
+  /** The first block after a void leaf that may be mapped: whole filter chunks are skipped when nothing is cached. */
+  #skipVoid(layer: Layer, leaf: number, end: number): number {
+    if (layer.leaves.size > 0) return Math.min(end, (leaf + 1) * LEAF_BLOCKS);
+    return Math.min(end, layer.filter.next(leaf, Math.ceil(end / LEAF_BLOCKS)) * LEAF_BLOCKS);
+  }
+
+  #rowForChange(layer: Layer, leaf: number, sequence: number): number {
+    let row = layer.leaves.get(leaf);
+    if (row === undefined) {
+      const stored = layer.filter.has(leaf);
+      row = this.cache.allocate(layer.id, leaf, stored ? UNLOADED : ABSENT);
+      if (stored) this.cache.add(row, LeafFlag.PARTIAL);
+      layer.leaves.set(leaf, row);
+    }
+    if (!this.cache.has(row, LeafFlag.DIRTY)) {
+      this.#dirty.push(row);
+      this.#dirtyCount += 1;
+    }
+    this.cache.changed(row, sequence);
+    return row;
+  }
+
+  /** Fetches a leaf off the event loop and merges it; `done` gets the failure if the stored leaf is damaged. */
+  fetch(layer: Layer, leaf: number, done: (failure: Error | null) => void): void {
+    const name = `${layer.id}:${leaf}`;
+    const under = this.#fetches.get(name);
+    if (under !== undefined) {
+      under.waiting.push(done);
+      return;
+    }
+    const fetch: Fetch = { layer, leaf, waiting: [done] };
+    this.#fetches.set(name, fetch);
+    if (this.#fetchQueue.length === 0) this.#endOfTurn(() => void this.#fetchAll());
+    this.#fetchQueue.push(fetch);
+  }
+
+  async #fetchAll(): Promise<void> {
+    const fetches = this.#fetchQueue;
+    this.#fetchQueue = [];
+    let failure: Error | null = null;
+    try {
+      await this.#rows.prefetch(fetches.map((fetch) => leafKey(fetch.layer.id, fetch.leaf)));
+    } catch (thrown) {
+      failure = thrown instanceof Error ? thrown : new Error(String(thrown));
+    }
+    for (const fetch of fetches) {
+      this.#fetches.delete(`${fetch.layer.id}:${fetch.leaf}`);
+      let own = failure;
+      if (own === null) {
+        try {
+          this.install(fetch.layer, fetch.leaf);
+        } catch (thrown) {
+          own = thrown instanceof Error ? thrown : new Error(String(thrown));
+        }
+      }
+      for (const done of fetch.waiting) done(own);
+    }
+  }
+
+  /** Reads the stored leaf now (its pages should have been prefetched) and puts or merges it into the cache. */
+  install(layer: Layer, leaf: number): void {
+    if (layer.state === 'dropped') return;
+    const row = layer.leaves.get(leaf);
+    if (row !== undefined && !this.cache.has(row, LeafFlag.PARTIAL)) return;
+    const bytes = this.#rows.get(leafKey(layer.id, leaf));
+    if (bytes === null) {
+      throw new StoreError(`leaf ${leaf} of layer ${layer.id} is missing`, {
+        code: 'DAMAGED',
+        subject: `layer ${layer.id}`,
+      });
+    }
+    if (row === undefined) {
+      const fresh = this.cache.allocate(layer.id, leaf, ABSENT);
+      if (!decodeLeaf(bytes, this.cache.entriesOf(fresh), this.cache.baseOf(fresh))) {
+        this.cache.release(fresh);
+        throw unreadable(layer.id, leaf);
+      }
+      this.cache.setStoredMapped(fresh, mappedIn(bytes));
+      layer.leaves.set(leaf, fresh);
+    } else {
+      this.#merge(layer, row, bytes);
+    }
+  }
+
+  /** Fills UNLOADED entries from the stored leaf and settles the counters of those that were written over. */
+  #merge(layer: Layer, row: number, bytes: Uint8Array): void {
+    const stored = new Float64Array(LEAF_BLOCKS);
+    if (!decodeLeaf(bytes, stored, 0)) throw unreadable(layer.id, this.cache.leafOf(row));
+    const unitBytes = layer.blockBytes / 64;
+    const entries = this.cache.entriesOf(row);
+    const base = this.cache.baseOf(row);
+    for (let n = 0; n < LEAF_BLOCKS; n += 1) {
+      const old = stored[n];
+      if (entries[base + n] === UNLOADED) {
+        entries[base + n] = old;
+      } else if (old > 0) {
+        this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes);
+        layer.mappedBlocks -= 1;
+      }
+    }
+    this.cache.setStoredMapped(row, mappedIn(bytes));
+    this.cache.drop(row, LeafFlag.PARTIAL);
+  }
+
+  /** Hands out the dirty rows so far; rows that turn dirty from now on are handed out next time. */
+  takeDirty(): number[] {
+    const rows = this.#dirty;
+    this.#dirty = [];
+    return rows;
+  }
+
+  /** Puts rows back that could not be written. They are still DIRTY. */
+  keepDirty(rows: readonly number[]): void {
+    for (const row of rows) this.#dirty.push(row);
+  }
+
+  /** Marks a dirty row as being written: changes from here on make it dirty anew. */
+  beginWriting(row: number): void {
+    this.cache.drop(row, LeafFlag.DIRTY);
+    this.cache.add(row, LeafFlag.WRITING);
+    this.#dirtyCount -= 1;
+  }
+
+  /** The write of a row ended. A failed one is dirty again. */
+  endWriting(row: number, failed: boolean): void {
+    this.cache.drop(row, LeafFlag.WRITING);
+    const layer = this.layers.get(this.cache.layerOf(row));
+    if (layer === undefined || layer.state === 'dropped') {
+      if (this.cache.has(row, LeafFlag.DIRTY)) this.#dirtyCount -= 1;
+      this.cache.release(row);
+      return;
+    }
+    if (failed && !this.cache.has(row, LeafFlag.DIRTY)) {
+      this.cache.add(row, LeafFlag.DIRTY);
+      this.#dirty.push(row);
+      this.#dirtyCount += 1;
+    }
+  }
+
+  /** Publishes a DROP: nothing of the layer is live any more. Its stored leaves are removed by the checkpoint. */
+  dropLayer(layer: Layer, sequence: number): void {
+    layer.state = 'dropped';
+    const unitBytes = layer.blockBytes / 64;
+    for (const row of layer.leaves.values()) {
+      const entries = this.cache.entriesOf(row);
+      const base = this.cache.baseOf(row);
+      // What a clean or merged row shares with its stored leaf is counted when that leaf is removed.
+      if (this.cache.has(row, LeafFlag.DIRTY) || this.cache.has(row, LeafFlag.WRITING)) {
+        for (let n = 0; n < LEAF_BLOCKS; n += 1) {
+          const entry = entries[base + n];
+          if (entry > 0) this.#live(slotOf(entry), -storedUnitsOf(entry) * unitBytes);
+        }
+      }
+      if (this.cache.has(row, LeafFlag.WRITING)) continue;
+      if (this.cache.has(row, LeafFlag.DIRTY)) this.#dirtyCount -= 1;
+      this.cache.release(row);
+    }
+    layer.leaves.clear();
+    layer.mappedBlocks = 0;
+    layer.newest = sequence;
+  }
+}
+
+function unreadable(layer: number, leaf: number): StoreError {
+  return new StoreError(`leaf ${leaf} of layer ${layer} is not readable`, {
+    code: 'DAMAGED',
+    subject: `layer ${layer}`,
+  });
+}

@@ -1,0 +1,164 @@
+import { LEAF_BLOCKS, LEAF_BYTES } from '../limits.js';
+
+const CHUNK_LEAVES = 1024;
+
+/** Flags of a cached leaf. */
+export const LeafFlag = {
+  /** Some entries are UNLOADED: the stored leaf must be merged in before they can be read. */
+  PARTIAL: 1,
+  /** Differs from the stored leaf. */
+  DIRTY: 2,
+  /** Its encoded form is on its way to the database. */
+  WRITING: 4,
+  /** Used since the clock hand last passed. */
+  USED: 8,
+} as const;
+
+/** Tells the owner of an evicted leaf that its row is gone. */
+export type Evicted = (layer: number, leaf: number) => void;
+
+/**
+ * Leaves as rows of large typed arrays: no object per leaf, no work for the collector. Rows are given out in chunks up
+ * to the limit; beyond it a clock hand evicts clean rows. Dirty rows and rows being written stay; their number is
+ * bounded by the writers' own limit.
+ */
+export class LeafCache {
+  readonly #rowsMax: number;
+  readonly #evicted: Evicted;
+  readonly #chunks: Float64Array[] = [];
+  #flags = new Uint8Array(0);
+  #layer = new Float64Array(0);
+  #leaf = new Float64Array(0);
+  /** Sequence of the newest change. */
+  #newest = new Float64Array(0);
+  /** Entries that are locations in the stored leaf. */
+  #storedMapped = new Uint8Array(0);
+  #inUse = new Uint8Array(0);
+  readonly #free: number[] = [];
+  #rows = 0;
+  #used = 0;
+  #hand = 0;
+
+  constructor(options: { cacheBytes: number }, evicted: Evicted) {
+    this.#rowsMax = Math.max(64, Math.floor(options.cacheBytes / LEAF_BYTES));
+    this.#evicted = evicted;
+  }
+
+  get rowsMax(): number {
+    return this.#rowsMax;
+  }
+
+  get bytes(): number {
+    return this.#used * LEAF_BYTES;
+  }
+
+  /** The typed array that holds a row; its entries start at `baseOf(row)`. */
+  entriesOf(row: number): Float64Array {
+    return this.#chunks[Math.floor(row / CHUNK_LEAVES)];
+  }
+
+  baseOf(row: number): number {
+    return (row % CHUNK_LEAVES) * LEAF_BLOCKS;
+  }
+
+  layerOf(row: number): number {
+    return this.#layer[row];
+  }
+
+  leafOf(row: number): number {
+    return this.#leaf[row];
+  }
+
+  newestOf(row: number): number {
+    return this.#newest[row];
+  }
+
+  storedMappedOf(row: number): number {
+    return this.#storedMapped[row];
+  }
+
+  setStoredMapped(row: number, mapped: number): void {
+    this.#storedMapped[row] = mapped;
+  }
+
+  has(row: number, flag: number): boolean {
+    return (this.#flags[row] & flag) !== 0;
+  }
+
+  add(row: number, flags: number): void {
+    this.#flags[row] |= flags;
+  }
+
+  drop(row: number, flags: number): void {
+    this.#flags[row] &= ~flags;
+  }
+
+  changed(row: number, sequence: number): void {
+    this.#newest[row] = sequence;
+    this.#flags[row] |= LeafFlag.DIRTY | LeafFlag.USED;
+  }
+
+  /** A row for a leaf, its entries filled with `fill`. */
+  allocate(layer: number, leaf: number, fill: number): number {
+    let row = this.#free.pop();
+    if (row === undefined && this.#rows >= this.#rowsMax) row = this.#evict();
+    if (row === undefined) {
+      this.#addChunk();
+      row = this.#free.pop() as number;
+    }
+    this.#flags[row] = LeafFlag.USED;
+    this.#layer[row] = layer;
+    this.#leaf[row] = leaf;
+    this.#newest[row] = 0;
+    this.#storedMapped[row] = 0;
+    this.#inUse[row] = 1;
+    this.#used += 1;
+    const base = this.baseOf(row);
+    this.entriesOf(row).fill(fill, base, base + LEAF_BLOCKS);
+    return row;
+  }
+
+  release(row: number): void {
+    this.#inUse[row] = 0;
+    this.#flags[row] = 0;
+    this.#used -= 1;
+    this.#free.push(row);
+  }
+
+  /** A clean row that was not used since the hand's last round, taken from its owner; undefined when two rounds found none. */
+  #evict(): number | undefined {
+    for (let step = 0; step < this.#rows * 2; step += 1) {
+      const row = this.#hand;
+      this.#hand = row + 1 === this.#rows ? 0 : row + 1;
+      if (this.#inUse[row] === 0) continue;
+      const flags = this.#flags[row];
+      if ((flags & (LeafFlag.DIRTY | LeafFlag.WRITING)) !== 0) continue;
+      if ((flags & LeafFlag.USED) !== 0) {
+        this.#flags[row] = flags & ~LeafFlag.USED;
+        continue;
+      }
+      this.#evicted(this.#layer[row], this.#leaf[row]);
+      this.#used -= 1;
+      this.#inUse[row] = 0;
+      return row;
+    }
+    return undefined;
+  }
+
+  #addChunk(): void {
+    const from = this.#rows;
+    this.#rows += CHUNK_LEAVES;
+    this.#chunks.push(new Float64Array(CHUNK_LEAVES * LEAF_BLOCKS));
+    const grown = <T extends Float64Array | Uint8Array>(to: T, old: T): T => {
+      to.set(old);
+      return to;
+    };
+    this.#flags = grown(new Uint8Array(this.#rows), this.#flags);
+    this.#layer = grown(new Float64Array(this.#rows), this.#layer);
+    this.#leaf = grown(new Float64Array(this.#rows), this.#leaf);
+    this.#newest = grown(new Float64Array(this.#rows), this.#newest);
+    this.#storedMapped = grown(new Uint8Array(this.#rows), this.#storedMapped);
+    this.#inUse = grown(new Uint8Array(this.#rows), this.#inUse);
+    for (let row = this.#rows - 1; row >= from; row -= 1) this.#free.push(row);
+  }
+}

@@ -1,0 +1,84 @@
+import { FILTER_LEAVES } from '../limits.js';
+
+/**
+ * Which leaves of a layer are stored: one bit array per FILTER_LEAVES leaves, loaded when the layer is, so that a miss
+ * asks the database only for leaves that exist. Exact: it changes in the same commit as the leaves.
+ */
+export class LeafFilter {
+  readonly #chunks = new Map<number, Uint8Array>();
+
+  get empty(): boolean {
+    return this.#chunks.size === 0;
+  }
+
+  load(chunk: number, bits: Uint8Array): void {
+    this.#chunks.set(chunk, bits.slice());
+  }
+
+  has(leaf: number): boolean {
+    const bits = this.#chunks.get(Math.floor(leaf / FILTER_LEAVES));
+    if (bits === undefined) return false;
+    const bit = leaf % FILTER_LEAVES;
+    return (bits[bit >>> 3] & (1 << (bit & 7))) !== 0;
+  }
+
+  /** Whether any leaf of the chunk that holds `leaf` is stored. */
+  hasChunkOf(leaf: number): boolean {
+    return this.#chunks.has(Math.floor(leaf / FILTER_LEAVES));
+  }
+
+  /** Sets or clears a bit; returns the chunk's number. */
+  set(leaf: number, present: boolean): number {
+    const chunk = Math.floor(leaf / FILTER_LEAVES);
+    let bits = this.#chunks.get(chunk);
+    if (bits === undefined) {
+      if (!present) return chunk;
+      bits = new Uint8Array(FILTER_LEAVES / 8);
+      this.#chunks.set(chunk, bits);
+    }
+    const bit = leaf % FILTER_LEAVES;
+    if (present) bits[bit >>> 3] |= 1 << (bit & 7);
+    else bits[bit >>> 3] &= ~(1 << (bit & 7));
+    return chunk;
+  }
+
+  /** The bits of a chunk as stored; null when none is set. */
+  chunk(chunk: number): Uint8Array | null {
+    const bits = this.#chunks.get(chunk);
+    if (bits === undefined) return null;
+    if (bits.every((byte) => byte === 0)) {
+      this.#chunks.delete(chunk);
+      return null;
+    }
+    return bits;
+  }
+
+  /** The first stored leaf at or after `leaf` and below `end`, or `end`. */
+  next(leaf: number, end: number): number {
+    let at = leaf;
+    while (at < end) {
+      const chunk = Math.floor(at / FILTER_LEAVES);
+      const bits = this.#chunks.get(chunk);
+      const chunkEnd = Math.min(end, (chunk + 1) * FILTER_LEAVES);
+      if (bits === undefined) {
+        at = chunkEnd;
+        continue;
+      }
+      for (; at < chunkEnd; at += 1) {
+        const bit = at % FILTER_LEAVES;
+        const byte = bits[bit >>> 3];
+        if (byte === 0) {
+          at += 7 - (bit & 7);
+          continue;
+        }
+        if ((byte & (1 << (bit & 7))) !== 0) return at;
+      }
+      at = chunkEnd;
+    }
+    return end;
+  }
+
+  clear(): void {
+    this.#chunks.clear();
+  }
+}

@@ -1,0 +1,93 @@
+import type { Checksums } from '../../io/block-keys.js';
+import { StoreError } from '../store-error.js';
+import type { MapChange, MapEnvironment } from './map-environment.js';
+import type { KeyRange } from './map-keys.js';
+
+const CRC_BYTES = 4;
+const RANGE_ROWS = 512;
+
+/**
+ * Rows of the map's database with what LMDB pages lack: a CRC32C over key and value behind each value. A row that
+ * does not match is reported as DAMAGED and never handed out.
+ */
+export class MapRows {
+  readonly #environment: MapEnvironment;
+  readonly #checksums: Checksums;
+
+  constructor(dependencies: { environment: MapEnvironment; checksums: Checksums }) {
+    this.#environment = dependencies.environment;
+    this.#checksums = dependencies.checksums;
+  }
+
+  #crc(key: Uint8Array, value: Uint8Array, length: number): number {
+    return this.#checksums.crc32c(value, 0, length, this.#checksums.crc32c(key, 0, key.length, 0));
+  }
+
+  /** A change that stores `value` under `key`. */
+  put(key: Uint8Array, value: Uint8Array): MapChange {
+    const sealed = new Uint8Array(value.length + CRC_BYTES);
+    sealed.set(value);
+    const crc = this.#crc(key, value, value.length);
+    new DataView(sealed.buffer).setUint32(value.length, crc, true);
+    return { key, value: sealed };
+  }
+
+  remove(key: Uint8Array): MapChange {
+    return { key, value: null };
+  }
+
+  /** The value of a row, null when there is none. */
+  get(key: Uint8Array): Uint8Array | null {
+    const sealed = this.#environment.get(key);
+    return sealed === null ? null : this.#open(key, sealed);
+  }
+
+  prefetch(keys: readonly Uint8Array[]): Promise<void> {
+    return this.#environment.prefetch(keys);
+  }
+
+  /** All rows of a range, in order, read in bounded steps. */
+  *range(keys: KeyRange): Generator<{ key: Uint8Array; value: Uint8Array }> {
+    let from = keys.from;
+    for (;;) {
+      const rows = this.#environment.range(from, keys.to, RANGE_ROWS);
+      for (const row of rows) yield { key: row.key, value: this.#open(row.key, row.value) };
+      if (rows.length < RANGE_ROWS) return;
+      // The smallest key after the last one.
+      const last = rows[rows.length - 1].key;
+      from = new Uint8Array(last.length + 1);
+      from.set(last);
+    }
+  }
+
+  /** The first rows of a range, unverified: for removing them. A damaged value comes back as null. */
+  take(keys: KeyRange, limit: number): { key: Uint8Array; value: Uint8Array | null }[] {
+    return this.#environment.range(keys.from, keys.to, limit).map((row) => ({
+      key: row.key,
+      value: this.#matches(row.key, row.value) ? row.value.subarray(0, row.value.length - CRC_BYTES) : null,
+    }));
+  }
+
+  commit(changes: readonly MapChange[]): Promise<void> {
+    return this.#environment.commit(changes);
+  }
+
+  close(): Promise<void> {
+    return this.#environment.close();
+  }
+
+  #matches(key: Uint8Array, sealed: Uint8Array): boolean {
+    const length = sealed.length - CRC_BYTES;
+    if (length < 0) return false;
+    const view = new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength);
+    return view.getUint32(length, true) === this.#crc(key, sealed, length);
+  }
+
+  #open(key: Uint8Array, sealed: Uint8Array): Uint8Array {
+    if (!this.#matches(key, sealed)) {
+      const subject = `map row ${Buffer.from(key).toString('hex')}`;
+      throw new StoreError(`${subject} does not match its checksum`, { code: 'DAMAGED', subject });
+    }
+    return sealed.subarray(0, sealed.length - CRC_BYTES);
+  }
+}

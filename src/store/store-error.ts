@@ -1,0 +1,17 @@
+import { FaultError } from '../base/errors.js';
+
+export type StoreFault =
+  /** No segment can be allocated and the reserve may not be used for this. */
+  | { readonly code: 'FULL' }
+  /** Something that was durable cannot be read back or proven. */
+  | { readonly code: 'DAMAGED'; readonly subject: string }
+  /** The disk said no: the store stops acknowledging until it has reopened. */
+  | { readonly code: 'IO'; readonly detail: string }
+  /** Written by a newer version of the program. */
+  | { readonly code: 'NEWER_FORMAT'; readonly subject: string }
+  | { readonly code: 'UNKNOWN_LAYER'; readonly layer: number }
+  | { readonly code: 'CLOSED' };
+
+export class StoreError extends FaultError<StoreFault> {
+  override readonly name = 'StoreError';
+}
