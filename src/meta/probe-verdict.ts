@@ -1,0 +1,33 @@
+import { runChildProbe, siblingModule } from '../base/child-probe.js';
+import type { Clock } from '../base/clock.js';
+import { MetaError } from './meta-error.js';
+
+/** What the probe says of an environment. */
+export interface ProbeVerdict {
+  /** false: it opens with an error, `reason`. */
+  readonly readable: boolean;
+  readonly reason: string;
+  /** Records that pass their checksums. */
+  readonly records: number;
+  readonly damagedCount: number;
+  /** The first of the damaged keys. */
+  readonly damaged: readonly string[];
+  /** The state record is missing or damaged. */
+  readonly stateDamaged: boolean;
+  /** false: every record is valid, yet some are missing or old. */
+  readonly sumMatches: boolean;
+}
+
+/** Looks at the environment from a child process. Throws MetaError DAMAGED, with the reason, when it cannot be read. */
+export async function probeEnvironment(path: string, timeoutMs: number, clock: Clock): Promise<ProbeVerdict> {
+  const module = siblingModule(import.meta.url, 'probe');
+  const outcome = await runChildProbe({ module, args: [path], timeoutMs }, clock);
+  if (outcome.kind !== 'verdict') throw unreadable(path, `a process that read it ${outcome.reason}`);
+  const verdict = outcome.verdict as ProbeVerdict;
+  if (!verdict.readable) throw unreadable(path, verdict.reason);
+  return verdict;
+}
+
+function unreadable(path: string, reason: string): MetaError {
+  return new MetaError(`the metadata in ${path} is damaged: ${reason}`, { code: 'DAMAGED', key: '' });
+}

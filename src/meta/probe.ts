@@ -1,0 +1,42 @@
+/**
+ * Run as a child process: `node probe.js PATH`. Reads every record of the MetaStore's environment at PATH without
+ * changing it and prints one line of JSON, a ProbeVerdict. That it prints at all says that reading is safe.
+ */
+import { messageOf } from '../base/errors.js';
+import { openEnvironment, survey } from './lmdb-environment.js';
+import { PROBE_KEYS_NAMED_MAX } from './limits.js';
+import type { ProbeVerdict } from './probe-verdict.js';
+
+function probe(path: string): ProbeVerdict {
+  try {
+    const { state, records, digest, damaged } = survey(openEnvironment(path, true));
+    return {
+      readable: true,
+      reason: '',
+      records,
+      damagedCount: damaged.length,
+      damaged: damaged.slice(0, PROBE_KEYS_NAMED_MAX),
+      stateDamaged: state === null,
+      // With damaged records the sum cannot match; then it says nothing new.
+      sumMatches: damaged.length > 0 || state === null || (state.records === records && state.digest === digest),
+    };
+  } catch (thrown) {
+    return {
+      readable: false,
+      reason: messageOf(thrown),
+      records: 0,
+      damagedCount: 0,
+      damaged: [],
+      stateDamaged: false,
+      sumMatches: false,
+    };
+  }
+}
+
+const [path] = process.argv.slice(2);
+if (path === undefined) {
+  process.stderr.write('usage: probe PATH\n');
+  process.exitCode = 2;
+} else {
+  process.stdout.write(`${JSON.stringify(probe(path))}\n`);
+}
