@@ -199,7 +199,7 @@ export class CallWatch {
   };
 }
 
-export function cancelled(): ClientError {
+function cancelled(): ClientError {
   return new ClientError('interrupted', { code: 'CANCELLED' });
 }
 

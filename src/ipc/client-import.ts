@@ -1,6 +1,6 @@
 import type { ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import { assert } from '../base/assert.js';
-import { type CallWatch, cancelled } from './client-channel.js';
+import type { CallWatch } from './client-channel.js';
 import { ClientError } from './client-error.js';
 import {
   IMAGE_MESSAGE_BYTES_MAX,
@@ -109,11 +109,6 @@ export class ImportStream {
       clearTimeout(timer);
     }
   }
-}
-
-/** Throws when the user has interrupted, between two writes of an import. */
-export function throwIfInterrupted(signal: AbortSignal): void {
-  if (signal.aborted) throw cancelled();
 }
 
 function message(fields: Partial<ImportMessage>): ImportMessage {

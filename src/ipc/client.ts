@@ -51,6 +51,7 @@ import {
  */
 export class ControlClient implements Closable {
   readonly address: string;
+  readonly #options: ChannelOptions;
   readonly #channel: ClientChannel;
   readonly #volumes: VolumesClient;
   readonly #classes: StorageClassesClient;
@@ -58,6 +59,7 @@ export class ControlClient implements Closable {
 
   constructor(options: ChannelOptions) {
     this.address = options.address;
+    this.#options = options;
     // The token crosses loopback or a unix socket only; the daemon refuses other addresses.
     const plain = credentials.createInsecure();
     this.#volumes = new VolumesClient(options.address, plain, GRPC_CHANNEL_OPTIONS);
@@ -65,6 +67,11 @@ export class ControlClient implements Closable {
     this.#classes = new StorageClassesClient(options.address, plain, shared);
     this.#daemon = new DaemonClient(options.address, plain, shared);
     this.#channel = new ClientChannel(options, this.#volumes);
+  }
+
+  /** The same daemon without the interruption, for work that must be finished or undone in order. Closed by itself. */
+  uninterrupted(): ControlClient {
+    return new ControlClient({ ...this.#options, signal: new AbortController().signal });
   }
 
   createVolume(request: CreateVolumeRequest): Promise<Volume> {

@@ -1,0 +1,47 @@
+import type { Command } from './command.js';
+import { completeCommand, completion } from './commands/completion.js';
+import { daemonConfig, daemonStatus, daemonStop } from './commands/daemon.js';
+import { events } from './commands/events.js';
+import { status } from './commands/status.js';
+import { storageClassCreate, storageClassDelete, storageClassGet, storageClassList } from './commands/storage-class.js';
+import { volumeExpand, volumeLabel, volumeProtect, volumeRename, volumeUnprotect } from './commands/volume-change.js';
+import { volumeCreate } from './commands/volume-create.js';
+import { volumeDelete, volumePurge, volumeRestore } from './commands/volume-delete.js';
+import { volumeExport, volumeKick, volumeUnexport } from './commands/volume-export.js';
+import { volumeExportImage } from './commands/volume-export-image.js';
+import { volumeImport } from './commands/volume-import.js';
+import { volumeGet, volumeList } from './commands/volume-list.js';
+import { volumeStats } from './commands/volume-stats.js';
+
+/** Every command, in the order of the help text. */
+const VERBS: readonly Command[] = [
+  status,
+  volumeCreate,
+  volumeList,
+  volumeGet,
+  volumeExport,
+  volumeUnexport,
+  volumeKick,
+  volumeStats,
+  volumeExpand,
+  volumeRename,
+  volumeLabel,
+  volumeProtect,
+  volumeUnprotect,
+  volumeDelete,
+  volumeRestore,
+  volumePurge,
+  volumeImport,
+  volumeExportImage,
+  storageClassList,
+  storageClassGet,
+  storageClassCreate,
+  storageClassDelete,
+  daemonStatus,
+  daemonConfig,
+  daemonStop,
+  events,
+  completion,
+];
+
+export const COMMANDS: readonly Command[] = [...VERBS, completeCommand(VERBS)];

@@ -1,0 +1,71 @@
+import { formatSize } from '../../base/size.js';
+import type { DeleteVolumeResponse, Volume } from '../../ipc/generated/control.js';
+import { usageError } from '../cli-error.js';
+import { command } from '../command.js';
+import { toVolumeView } from '../output/volume-view.js';
+import { confirm } from '../questions.js';
+import type { Session } from '../session.js';
+
+export const volumeDelete = command({
+  verb: ['volume', 'delete'],
+  summary: 'delete a volume, as the reclaim policy of its class says',
+  details:
+    'Under the policy Retain the data is kept (`gfs volume list --retained`) until `gfs volume purge`; nothing is\n' +
+    'asked. Under Delete it is gone, so a terminal is asked and a script needs --force.',
+  words: { volume: { summary: 'name or id', required: true, completes: 'volume' } },
+  options: {
+    force: {
+      kind: 'flag',
+      alias: 'f',
+      summary: 'ask nothing, drop connections, and erase at once whatever the policy',
+    },
+  },
+  async run({ volume: reference }, { force }, session) {
+    const client = await session.client();
+    if (!force) {
+      const volume = await client.getVolume({ volume: reference, retained: false });
+      if (volume.reclaimPolicy !== 'Retain') {
+        const what = `${describe(volume)} and its data will be gone for good.`;
+        await confirm(session, `${what} Delete it?`, 'add --force to delete it (this also drops its connections).');
+      }
+    }
+    show(session, await client.deleteVolume({ volume: reference, force }));
+  },
+});
+
+export const volumePurge = command({
+  verb: ['volume', 'purge'],
+  summary: 'erase a retained volume for good',
+  words: { volume: { summary: 'id or old name', required: true, completes: 'retained-volume' } },
+  options: { force: { kind: 'flag', alias: 'f', summary: 'ask nothing' } },
+  async run({ volume: reference }, { force }, session) {
+    const client = await session.client();
+    if (!force) {
+      const volume = await client.getVolume({ volume: reference, retained: true });
+      const what = `${describe(volume)} and its data will be gone for good.`;
+      await confirm(session, `${what} Purge it?`, 'add --force to purge it.');
+    }
+    show(session, await client.purgeVolume({ volume: reference, force }));
+  },
+});
+
+export const volumeRestore = command({
+  verb: ['volume', 'restore'],
+  summary: 'bring a retained volume back',
+  words: { volume: { summary: 'id or old name', required: true, completes: 'retained-volume' } },
+  options: { name: { kind: 'text', alias: 'n', summary: 'another name, if the old one is taken', value: 'NAME' } },
+  async run({ volume: reference }, { name }, session) {
+    if (name === '') throw usageError('--name needs a value');
+    const volume = await (await session.client()).restoreVolume({ volume: reference, name: name ?? '' });
+    session.output.answer(toVolumeView(volume), () => `${volume.name} restored`);
+  },
+});
+
+function describe(volume: Volume): string {
+  return `Volume ${volume.name} (${formatSize(volume.sizeBytes)}, ${formatSize(volume.allocatedBytes)} used)`;
+}
+
+function show(session: Session, response: DeleteVolumeResponse): void {
+  const { id, name, outcome, detail } = response;
+  session.output.answer({ id, name, outcome, detail }, () => (detail === '' ? `${name} ${outcome}` : detail));
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+/**
+ * The program `gfs`: the daemon (`gfs -d ...`) or the command line, never both in one process. Each side is loaded
+ * only when it is meant, so that neither pays for the other.
+ */
+import process from 'node:process';
+
+const NODE_LEAST = [20, 19] as const;
+
+/** Verbs that work on a stopped node's storage path, and so are the daemon's side. None is built yet. */
+const OFFLINE_VERBS: Record<string, string> = {
+  check: 'reads the storage of a stopped daemon and reports damage',
+};
+
+async function main(argv: string[]): Promise<number> {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < NODE_LEAST[0] || (major === NODE_LEAST[0] && minor < NODE_LEAST[1])) {
+    process.stderr.write(
+      `gfs: needs Node ${NODE_LEAST.join('.')} or newer and this is ${process.versions.node}; install a newer Node\n`,
+    );
+    return 1;
+  }
+  if (isDaemon(argv)) {
+    const { runDaemon } = await import('./daemon/main.js');
+    return runDaemon(argv);
+  }
+  const offline = argv[0] === 'daemon' ? OFFLINE_VERBS[argv[1] ?? ''] : undefined;
+  if (offline !== undefined) {
+    process.stderr.write(
+      `gfs: \`gfs daemon ${argv[1] ?? ''}\` (${offline}) is not built yet; ` +
+        'every start checks the storage, and `gfs status` shows what it found\n',
+    );
+    return 2;
+  }
+  const { runCliProcess } = await import('./cli/process-world.js');
+  return runCliProcess(argv);
+}
+
+/** `-d` or `--daemon`, unless the line begins with a verb: `gfs volume create -d` is a slip, not a daemon. */
+function isDaemon(argv: readonly string[]): boolean {
+  if (argv[0]?.startsWith('-') !== true) return false;
+  const end = argv.indexOf('--');
+  return (end < 0 ? argv : argv.slice(0, end)).some((argument) => argument === '-d' || argument === '--daemon');
+}
+
+process.exit(await main(process.argv.slice(2)));
