@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { extname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { missingFromLock } from './complete-lock.mjs';
 import { runCommand } from './run-command.mjs';
 
 const FILE_LINES_MAX = 500;
@@ -78,9 +79,19 @@ function lockProblems(root) {
   for (const [name, entry] of Object.entries(packages)) {
     if (name === '') continue;
     if (entry.resolved !== undefined) problems.push(`package-lock.json: ${name} names the host it came from`);
-    if (entry.integrity === undefined) problems.push(`package-lock.json: ${name} has no digest`);
+    if (entry.integrity === undefined && mayBeInstalled(entry))
+      problems.push(`package-lock.json: ${name} has no digest`);
+  }
+  for (const { from, name } of missingFromLock(packages)) {
+    problems.push(`package-lock.json: ${name}, which ${from} names, has no entry: npm run lock`);
   }
   return problems;
+}
+
+/** Whether a package is for a machine that we run on (package.json: os, cpu). @param {{ os?: string[], cpu?: string[] }} entry */
+function mayBeInstalled({ os, cpu }) {
+  const onOurSystem = os?.includes('linux') ?? true;
+  return onOurSystem && (cpu === undefined || cpu.includes('x64') || cpu.includes('arm64'));
 }
 
 /** Files of the repository, relative to its root. @param {string} root @returns {string[]} */
