@@ -1,8 +1,19 @@
+import { join } from 'node:path';
+import { assert } from '../base/assert.js';
 import type { Clock, Random } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
+import { FileError } from '../io/file-error.js';
 import type { Files } from '../io/files.js';
-import type { CryptoError } from './crypto-error.js';
-import type { KeyProviderOptions } from './key-provider.js';
+import { CryptoError } from './crypto-error.js';
+import type { KeyProvider, KeyProviderOptions } from './key-provider.js';
+import { keyCheckOf } from './key-wrap.js';
+import { DATA_KEY_BYTES, DATA_KEY_NUMBER_MAX } from './limits.js';
+import { proveMasterKey } from './master-key-check.js';
+import { openKeyProvider } from './open-key-provider.js';
+import { readIfThere, writeSecret } from './secret-file.js';
+import { unwrapRecord } from './unwrap-record.js';
+import { decodeWrappedKey, encodeWrappedKey, type WrappedKeyRecord } from './wrapped-key-record.js';
 
 export interface VaultDependencies {
   readonly files: Files;
@@ -51,4 +62,252 @@ export interface KeyVault extends Closable {
   erase(number: number): Promise<void>;
   /** Numbers that have a file copy, ascending: new numbers must lie above; orphans of a crash can be erased. */
   numbers(): Promise<number[]>;
+}
+
+export interface VaultOptions {
+  /** The `keys` folder of the storage path; made when it is not there. */
+  readonly keysPath: string;
+  readonly provider: KeyProviderOptions;
+}
+
+const FILE_NAME_PATTERN = /^([1-9]\d{0,9})\.json$/;
+
+/** Data keys, wrapped by the key provider and kept twice: here under `keys/data`, and by the caller in the MetaStore. */
+export class DataKeyVault implements KeyVault {
+  readonly providerName: KeyProviderOptions['provider'];
+  readonly #dataPath: string;
+  readonly #provider: KeyProvider | CryptoError;
+  readonly #warnings: readonly string[];
+  readonly #dependencies: VaultDependencies;
+
+  private constructor(
+    options: VaultOptions,
+    provider: KeyProvider | CryptoError,
+    warnings: readonly string[],
+    dependencies: VaultDependencies,
+  ) {
+    this.providerName = options.provider.provider;
+    this.#dataPath = dataPathOf(options.keysPath);
+    this.#provider = provider;
+    this.#warnings = warnings;
+    this.#dependencies = dependencies;
+  }
+
+  /**
+   * Opens the provider and proves that its master key is the one that the data keys here are wrapped with. A provider
+   * that cannot be used is no failure of this call: `state` says so, and only encrypted volumes are out of reach.
+   */
+  static async open(options: VaultOptions, dependencies: VaultDependencies): Promise<DataKeyVault> {
+    const warnings: string[] = [];
+    let provider: KeyProvider | null = null;
+    try {
+      await makeFolders(dependencies.files, options.keysPath);
+      const records = () => storedRecords(dependencies.files, dataPathOf(options.keysPath));
+      const proof = await proveMasterKey(options, dependencies, records, async (mayCreate) => {
+        const opened = await openKeyProvider(options.provider, { keysPath: options.keysPath, mayCreate }, dependencies);
+        provider = opened.provider;
+        warnings.push(...opened.warnings);
+        return opened.provider;
+      });
+      warnings.push(...proof.warnings);
+      return new DataKeyVault(options, proof.provider, warnings, dependencies);
+    } catch (thrown) {
+      await (provider as KeyProvider | null)?.close();
+      if (thrown instanceof CryptoError) return new DataKeyVault(options, thrown, warnings, dependencies);
+      throw thrown;
+    }
+  }
+
+  get state(): VaultState {
+    return this.#provider instanceof CryptoError ? { usable: false, error: this.#provider } : { usable: true };
+  }
+
+  get warnings(): readonly string[] {
+    return this.#warnings;
+  }
+
+  describe(): string {
+    if (this.#provider instanceof CryptoError) return `${this.providerName}: not usable, ${this.#provider.message}`;
+    return `${this.providerName}: ${this.#provider.describe()}`;
+  }
+
+  async create(number: number): Promise<MadeKey> {
+    assertNumber(number);
+    const provider = this.#usable(number);
+    const { files, random, clock } = this.#dependencies;
+    const path = this.#pathOf(number);
+    if ((await readIfThere(files, path)) !== null) {
+      throw new CryptoError(`data key ${String(number)} exists already`, { code: 'NUMBER_TAKEN', keyNumber: number });
+    }
+    const secret = random.bytes(DATA_KEY_BYTES);
+    try {
+      const wrapped = await provider.wrap(secret);
+      const record = encodeWrappedKey({
+        format: 1,
+        number,
+        provider: provider.name,
+        madeAtMs: Math.trunc(clock.wallMs()),
+        wrapped: Buffer.from(wrapped).toString('base64'),
+        check: keyCheckOf(secret),
+      });
+      await writeSecret(files, path, record);
+      return { number, secret, record };
+    } catch (thrown) {
+      secret.fill(0);
+      throw thrown;
+    }
+  }
+
+  async load(number: number, metaCopy: Uint8Array | null): Promise<LoadedKey> {
+    assertNumber(number);
+    const provider = this.#usable(number);
+    const path = this.#pathOf(number);
+    const fileCopy = await readIfThere(this.#dependencies.files, path);
+    const meta = metaCopy === null ? null : decodeWrappedKey(metaCopy, number);
+    const file = fileCopy === null ? null : decodeWrappedKey(fileCopy, number);
+    if (meta === null && file === null) throw noCopy(number, metaCopy === null && fileCopy === null);
+    if (meta !== null && file !== null && meta.check !== file.check) {
+      const message = `the two copies of data key ${String(number)} hold different keys`;
+      throw new CryptoError(message, { code: 'DAMAGED', subject: `data key ${String(number)}` });
+    }
+    const { secret, good } = await this.#unwrapEither(provider, number, meta, file);
+    const record = encodeWrappedKey(good);
+    // The copy that is damaged, missing, or wrapped with a master key that is no longer ours is made like the good one.
+    if (file?.wrapped !== good.wrapped) {
+      try {
+        await writeSecret(this.#dependencies.files, path, record);
+      } catch (thrown) {
+        secret.fill(0);
+        throw thrown;
+      }
+      return { number, secret, record, healed: { copy: 'file', reason: stateOf(fileCopy) } };
+    }
+    const healed = meta?.wrapped === good.wrapped ? null : { copy: 'meta' as const, reason: stateOf(metaCopy) };
+    return { number, secret, record, healed };
+  }
+
+  async erase(number: number): Promise<void> {
+    assertNumber(number);
+    const { files, random } = this.#dependencies;
+    const path = this.#pathOf(number);
+    try {
+      if (!(await files.exists(path))) return;
+      // 1. Overwritten in place: unlinking leaves the bytes on the disk. File systems and disks that write elsewhere
+      //    keep them all the same; there only the master key protects them.
+      const file = await files.open(path, 'write');
+      try {
+        await files.write(file, 0, random.bytes(await files.sizeBytes(file)));
+        await files.sync(file);
+      } finally {
+        await files.close(file);
+      }
+      // 2. Only now may the name go: a crash in between leaves a damaged copy, never a readable one without a name.
+      await files.remove(path);
+      await files.syncDirectory(this.#dataPath);
+    } catch (thrown) {
+      throw new CryptoError(`cannot erase ${path}: ${messageOf(thrown)}`, { code: 'IO', path }, { cause: thrown });
+    }
+  }
+
+  numbers(): Promise<number[]> {
+    return storedNumbers(this.#dependencies.files, this.#dataPath);
+  }
+
+  async close(): Promise<void> {
+    if (!(this.#provider instanceof CryptoError)) await this.#provider.close();
+  }
+
+  /** A re-wrap that a crash cut in two leaves one copy under the old master key: whichever opens is right. */
+  async #unwrapEither(
+    provider: KeyProvider,
+    number: number,
+    meta: WrappedKeyRecord | null,
+    file: WrappedKeyRecord | null,
+  ): Promise<{ secret: Uint8Array; good: WrappedKeyRecord }> {
+    let failure: unknown;
+    for (const record of [meta, file]) {
+      if (record === null) continue;
+      try {
+        return { secret: await unwrapRecord(provider, record), good: record };
+      } catch (thrown) {
+        if (!(thrown instanceof CryptoError) || thrown.code !== 'WRONG_KEY') throw thrown;
+        failure = thrown;
+      }
+    }
+    assert(failure !== undefined, 'there was a copy to unwrap');
+    throw wrongKey(provider.name, number, failure);
+  }
+
+  #usable(number: number): KeyProvider {
+    const provider = this.#provider;
+    if (!(provider instanceof CryptoError)) return provider;
+    const { fault } = provider;
+    const numbered = fault.code === 'WRONG_KEY' ? { ...fault, keyNumber: number } : fault;
+    throw new CryptoError(`data key ${String(number)}: ${provider.message}`, numbered, { cause: provider });
+  }
+
+  #pathOf(number: number): string {
+    return join(this.#dataPath, `${String(number)}.json`);
+  }
+}
+
+function wrongKey(provider: string, number: number, cause: unknown): CryptoError {
+  const message = `data key ${String(number)} was not wrapped with the master key of provider "${provider}"`;
+  return new CryptoError(message, { code: 'WRONG_KEY', provider, keyNumber: number }, { cause });
+}
+
+function noCopy(number: number, missing: boolean): CryptoError {
+  const subject = `data key ${String(number)}`;
+  if (missing) return new CryptoError(`${subject} is missing: neither copy is there`, { code: 'MISSING', subject });
+  return new CryptoError(`${subject} is lost: no copy of it is intact`, { code: 'DAMAGED', subject });
+}
+
+function stateOf(copy: Uint8Array | null): string {
+  return copy === null ? 'missing' : 'damaged or out of date';
+}
+
+function assertNumber(number: number): void {
+  assert(Number.isInteger(number) && number >= 1 && number <= DATA_KEY_NUMBER_MAX, 'a data key number is 1 to 2^32-1');
+}
+
+function dataPathOf(keysPath: string): string {
+  return join(keysPath, 'data');
+}
+
+async function makeFolders(files: Files, keysPath: string): Promise<void> {
+  const path = dataPathOf(keysPath);
+  try {
+    await files.makeDirectory(path);
+    await files.syncDirectory(keysPath);
+  } catch (thrown) {
+    throw new CryptoError(`cannot make ${path}: ${messageOf(thrown)}`, { code: 'IO', path }, { cause: thrown });
+  }
+}
+
+async function storedNumbers(files: Files, dataPath: string): Promise<number[]> {
+  let names: string[];
+  try {
+    names = await files.list(dataPath);
+  } catch (thrown) {
+    if (thrown instanceof FileError && thrown.code === 'NOT_FOUND') return [];
+    throw new CryptoError(
+      `cannot list ${dataPath}: ${messageOf(thrown)}`,
+      { code: 'IO', path: dataPath },
+      { cause: thrown },
+    );
+  }
+  const numbers = names.map((name) => Number(FILE_NAME_PATTERN.exec(name)?.[1] ?? 0));
+  return numbers.filter((number) => number > 0 && number <= DATA_KEY_NUMBER_MAX).sort((left, right) => left - right);
+}
+
+/** Every intact file copy; `count` counts the damaged ones too. */
+async function storedRecords(files: Files, dataPath: string): Promise<{ count: number; records: WrappedKeyRecord[] }> {
+  const numbers = await storedNumbers(files, dataPath);
+  const records: WrappedKeyRecord[] = [];
+  for (const number of numbers) {
+    const bytes = await readIfThere(files, join(dataPath, `${String(number)}.json`));
+    const record = bytes === null ? null : decodeWrappedKey(bytes, number);
+    if (record !== null) records.push(record);
+  }
+  return { count: numbers.length, records };
 }
