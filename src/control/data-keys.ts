@@ -1,0 +1,153 @@
+import { messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { KeyVault, MadeKey } from '../crypto/data-key-vault.js';
+import { decodeJson, encodeJson } from '../meta/json-value.js';
+import type { MetaStore } from '../meta/meta-store.js';
+import type { DataKey } from '../volume/volume-host.js';
+import { codeOf, ControlError, refused } from './control-error.js';
+import { DATA_KEY_COUNTER, DATA_KEY_PREFIX, dataKeyKey } from './meta-keys.js';
+import { Mutex } from './mutex.js';
+
+/**
+ * Data keys of volumes: their numbers, and their wrapped copies in the MetaStore (the vault keeps the other copy).
+ * Numbers only grow. A number whose key never came to be used is lost, never given again.
+ */
+export class DataKeys {
+  readonly #meta: MetaStore;
+  readonly #vault: KeyVault;
+  readonly #log: Log;
+  readonly #making = new Mutex();
+  #last = 0;
+  #counterRevision = 0;
+
+  constructor({ meta, vault, log }: { meta: MetaStore; vault: KeyVault; log: Log }) {
+    this.#meta = meta;
+    this.#vault = vault;
+    this.#log = log;
+  }
+
+  /**
+   * Puts the counter above every number that either copy has seen. It has to be durable before orphans are erased:
+   * afterwards nothing but the counter remembers their numbers. Resolves to all numbers that have a copy somewhere.
+   */
+  async start(): Promise<Set<number>> {
+    const counter = await this.#readCounter();
+    const listing = await this.#meta.list(DATA_KEY_PREFIX);
+    const known = new Set(await this.#vault.numbers());
+    for (const key of [...listing.entries.map((entry) => entry.key), ...listing.damaged]) {
+      known.add(Number(key.slice(DATA_KEY_PREFIX.length)));
+    }
+    const last = Math.max(counter, 0, ...known);
+    if (last > counter) await this.#writeCounter(last, {});
+    this.#last = last;
+    return known;
+  }
+
+  /** Both copies are durable when this resolves. The caller wipes `secret` or hands it on. */
+  make(): Promise<MadeKey> {
+    return this.#making.run(async () => {
+      const { state } = this.#vault;
+      if (!state.usable) {
+        throw refused(
+          'locked',
+          `no data key can be made: ${messageOf(state.error)}; ` +
+            'mend the key provider and restart the daemon, or use a class without encryption',
+        );
+      }
+      const number = this.#last + 1;
+      // From here on the number counts as used, whatever happens.
+      this.#last = number;
+      const made = await this.#vault.create(number);
+      try {
+        await this.#writeCounter(number, { [dataKeyKey(number)]: made.record });
+      } catch (thrown) {
+        made.secret.fill(0);
+        await this.#vault.erase(number).catch((second: unknown) => {
+          this.#log.warn({ keyNumber: number, error: messageOf(second) }, 'an unused data key is erased at the next start');
+        });
+        throw thrown;
+      }
+      return made;
+    });
+  }
+
+  /** The keys in the order of `numbers`. Heals a damaged copy from the other. Throws what the vault throws. */
+  async load(numbers: readonly number[]): Promise<DataKey[]> {
+    const keys: DataKey[] = [];
+    try {
+      for (const number of numbers) keys.push(await this.#loadOne(number));
+    } catch (thrown) {
+      for (const key of keys) key.secret.fill(0);
+      throw thrown;
+    }
+    return keys;
+  }
+
+  /** Removes both copies. Fine if they are gone; safe to repeat after a crash in between. */
+  async erase(numbers: readonly number[]): Promise<void> {
+    if (numbers.length === 0) return;
+    await this.#meta.transaction({ delete: numbers.map(dataKeyKey) });
+    for (const number of numbers) await this.#vault.erase(number);
+  }
+
+  async #loadOne(number: number): Promise<DataKey> {
+    const { state } = this.#vault;
+    if (!state.usable) throw state.error;
+    let copy: Uint8Array | null = null;
+    try {
+      copy = (await this.#meta.get(dataKeyKey(number)))?.value ?? null;
+    } catch (thrown) {
+      // A damaged record is what the second copy is for.
+      if (codeOf(thrown) !== 'DAMAGED') throw thrown;
+    }
+    const loaded = await this.#vault.load(number, copy);
+    if (loaded.healed !== null) {
+      this.#log.warn({ keyNumber: number, copy: loaded.healed.copy, reason: loaded.healed.reason }, 'a data key was healed');
+      if (loaded.healed.copy === 'meta') await this.#storeHealed(number, loaded.record);
+    }
+    return { number, secret: loaded.secret };
+  }
+
+  /** One good copy is enough to serve; that the second could not be written is worth a line. */
+  async #storeHealed(number: number, record: Uint8Array): Promise<void> {
+    try {
+      await this.#meta.transaction({ set: [{ key: dataKeyKey(number), value: record }] });
+    } catch (thrown) {
+      this.#log.warn({ keyNumber: number, error: messageOf(thrown) }, 'the healed copy of a data key could not be stored');
+    }
+  }
+
+  async #readCounter(): Promise<number> {
+    try {
+      const entry = await this.#meta.get(DATA_KEY_COUNTER);
+      if (entry === null) return 0;
+      this.#counterRevision = entry.revision;
+      const { last } = decodeJson(entry) as { last?: unknown };
+      return typeof last === 'number' && Number.isSafeInteger(last) ? last : 0;
+    } catch (thrown) {
+      if (codeOf(thrown) !== 'DAMAGED') throw thrown;
+      // The vault still refuses a number that has a file, and the copies say how far numbers had come.
+      this.#log.warn({ error: messageOf(thrown) }, 'the counter of data keys is damaged and starts from the keys that are there');
+      await this.#meta.transaction({ delete: [DATA_KEY_COUNTER] });
+      this.#counterRevision = 0;
+      return 0;
+    }
+  }
+
+  async #writeCounter(last: number, records: Readonly<Record<string, Uint8Array>>): Promise<void> {
+    const outcome = await this.#meta.transaction({
+      compare: [{ key: DATA_KEY_COUNTER, revision: this.#counterRevision }],
+      set: [
+        { key: DATA_KEY_COUNTER, value: encodeJson({ last }) },
+        ...Object.entries(records).map(([key, value]) => ({ key, value })),
+      ],
+    });
+    if (!outcome.committed) {
+      throw new ControlError('the counter of data keys was changed by someone else; restart the daemon', {
+        code: 'FAILED',
+        step: 'count data keys',
+      });
+    }
+    this.#counterRevision = outcome.revision;
+  }
+}

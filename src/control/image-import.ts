@@ -1,0 +1,201 @@
+import { Operation, type BlockRequest, type DeviceFault } from '../device/block-device.js';
+import type { VolumeHandle } from '../volume/volume-host.js';
+import { cancelled, ControlError, invalid } from './control-error.js';
+import { IMAGE_CHUNK_BYTES_MAX, IMPORT_IN_FLIGHT_BYTES_MAX } from './limits.js';
+import type { VolumeInTheMaking } from './volume-creator.js';
+import type { VolumeRecord } from './volume-record.js';
+
+export interface ImageImportOptions {
+  readonly inFlightBytesMax?: number;
+}
+
+export interface ImageImportDependencies {
+  /** Whether bytes [offset, offset + length) are all zero. */
+  readonly isZero: (bytes: Uint8Array, offset: number, length: number) => boolean;
+  /** Called once, when it has ended either way. */
+  readonly ended: () => void;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/**
+ * An image on its way into a volume that nobody sees until it is complete.
+ *
+ *     writing --> completing --> done
+ *        |------------|--------> undone     (abort, a failed write, a failed commit)
+ */
+export class ImageImport {
+  readonly #making: VolumeInTheMaking;
+  readonly #handle: VolumeHandle;
+  readonly #dependencies: ImageImportDependencies;
+  readonly #inFlightBytesMax: number;
+  #state: 'writing' | 'completing' | 'done' | 'undone' = 'writing';
+  /** Everything before it has been taken. Ranges may not overlap: writes under way have no order among them. */
+  #takenBytes = 0;
+  #inFlightBytes = 0;
+  #failure: ControlError | null = null;
+  #waiting: (() => void)[] = [];
+
+  constructor(
+    options: ImageImportOptions,
+    making: VolumeInTheMaking,
+    handle: VolumeHandle,
+    dependencies: ImageImportDependencies,
+  ) {
+    this.#inFlightBytesMax = options.inFlightBytesMax ?? IMPORT_IN_FLIGHT_BYTES_MAX;
+    this.#making = making;
+    this.#handle = handle;
+    this.#dependencies = dependencies;
+  }
+
+  get sizeBytes(): number {
+    return this.#making.row.sizeBytes;
+  }
+
+  /**
+   * Takes the next range; blocks of zeros are skipped, as the volume reads as zeros anyway. `data` belongs to the
+   * import from here on. Resolves when there is room for more; throws what an earlier write ended with.
+   */
+  async write(offsetBytes: number, data: Uint8Array): Promise<void> {
+    // The client may have gone while its last messages were still on the way.
+    if (this.#state !== 'writing') throw cancelled();
+    this.#check(offsetBytes, data.length);
+    this.#takenBytes = offsetBytes + data.length;
+    const { blockBytes } = this.#handle;
+    // Runs of blocks that hold something, block borders being those of the volume.
+    let runStart = -1;
+    let at = 0;
+    while (at < data.length) {
+      const end = Math.min(data.length, at + blockBytes - ((offsetBytes + at) % blockBytes));
+      if (this.#dependencies.isZero(data, at, end - at)) {
+        if (runStart >= 0) this.#submit(offsetBytes, data, runStart, at);
+        runStart = -1;
+      } else if (runStart < 0) {
+        runStart = at;
+      }
+      at = end;
+    }
+    if (runStart >= 0) this.#submit(offsetBytes, data, runStart, at);
+    await this.#until(() => this.#inFlightBytes <= this.#inFlightBytesMax);
+    this.#throwFailure();
+  }
+
+  /** Makes everything durable and the volume visible. On failure nothing of it is left. */
+  async complete(): Promise<VolumeRecord> {
+    if (this.#state !== 'writing') throw cancelled();
+    this.#state = 'completing';
+    try {
+      await this.#until(() => this.#inFlightBytes === 0);
+      this.#throwFailure();
+      await this.#flush();
+      const record = await this.#making.commit();
+      this.#state = 'done';
+      return record;
+    } catch (thrown) {
+      await this.#undo();
+      throw thrown;
+    } finally {
+      this.#dependencies.ended();
+    }
+  }
+
+  /** Removes what there is. Fine when it has ended already. */
+  async abort(): Promise<void> {
+    if (this.#state !== 'writing') return;
+    this.#state = 'completing';
+    try {
+      await this.#until(() => this.#inFlightBytes === 0);
+      await this.#undo();
+    } finally {
+      this.#dependencies.ended();
+    }
+  }
+
+  /** The volume's handle, for who takes it over after `complete`. */
+  get handle(): VolumeHandle {
+    return this.#handle;
+  }
+
+  async #undo(): Promise<void> {
+    await this.#making.undo();
+    this.#state = 'undone';
+  }
+
+  #check(offsetBytes: number, lengthBytes: number): void {
+    if (lengthBytes > IMAGE_CHUNK_BYTES_MAX) {
+      throw invalid('data', `a message of an image carries at most ${IMAGE_CHUNK_BYTES_MAX} bytes, this one has ${lengthBytes}`);
+    }
+    if (!Number.isSafeInteger(offsetBytes) || offsetBytes < this.#takenBytes) {
+      throw invalid('offset_bytes', `an image is sent in order: offset ${offsetBytes} lies before ${this.#takenBytes}`);
+    }
+    if (offsetBytes + lengthBytes > this.sizeBytes) {
+      throw invalid(
+        'offset_bytes',
+        `the image is larger than the volume: it goes on to ${offsetBytes + lengthBytes}, the volume has ${this.sizeBytes} bytes`,
+      );
+    }
+  }
+
+  #submit(offsetBytes: number, data: Uint8Array, start: number, end: number): void {
+    const lengthBytes = end - start;
+    this.#inFlightBytes += lengthBytes;
+    this.#handle.submit({
+      operation: Operation.WRITE,
+      offsetBytes: offsetBytes + start,
+      lengthBytes,
+      flags: 0,
+      data,
+      dataOffset: start,
+      done: (fault) => {
+        this.#inFlightBytes -= lengthBytes;
+        if (fault !== null) this.#failure ??= importFailure(fault);
+        this.#wakeAll();
+      },
+    });
+  }
+
+  async #flush(): Promise<void> {
+    const fault = await submitAndWait(this.#handle, {
+      operation: Operation.FLUSH,
+      offsetBytes: 0,
+      lengthBytes: 0,
+      flags: 0,
+      data: NOTHING,
+      dataOffset: 0,
+    });
+    if (fault !== null) throw importFailure(fault);
+  }
+
+  async #until(reached: () => boolean): Promise<void> {
+    while (!reached()) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+      });
+    }
+  }
+
+  #wakeAll(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+}
+
+/** One request as a promise of its fault. */
+export function submitAndWait(handle: VolumeHandle, request: Omit<BlockRequest, 'done'>): Promise<DeviceFault | null> {
+  return new Promise((resolve) => {
+    handle.submit({ ...request, done: resolve });
+  });
+}
+
+function importFailure(fault: DeviceFault): ControlError {
+  if (fault.code === 'FULL') {
+    return new ControlError('the image does not fit: no space left on the node; nothing of it was kept', { code: 'FULL' });
+  }
+  const detail = fault.code === 'IO' ? fault.detail : fault.code;
+  return new ControlError(`the image could not be written (${detail}); nothing of it was kept`, { code: 'FAILED', step: 'import' });
+}

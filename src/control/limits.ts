@@ -1,0 +1,54 @@
+import { assert } from '../base/assert.js';
+
+const MIB = 1024 * 1024;
+
+/** Volumes of one node, retained ones included. Rows and their runtime state are kept in memory. */
+export const VOLUMES_MAX = 100_000;
+/** Storage classes of one node. */
+export const CLASSES_MAX = 1_000;
+/** Data keys loaded (and unwrapped) at the same time at start. */
+export const KEY_LOADS_MAX = 16;
+/** A reference shorter than this is never taken for a prefix of an id. */
+export const ID_PREFIX_LENGTH_MIN = 4;
+/** A reference longer than this is nobody's name or id. */
+export const REFERENCE_LENGTH_MAX = 256;
+/** Candidates that an ambiguous reference lists. */
+export const CANDIDATES_SHOWN_MAX = 10;
+
+/** Events that are kept, in memory and in the MetaStore. */
+export const EVENTS_KEPT_MAX = 10_000;
+/** Events that wait to be made durable; what comes beyond is counted, not kept. */
+export const EVENTS_PENDING_MAX = 4_096;
+/** Events of one transaction: one value of the MetaStore, at most 1 MiB. */
+export const EVENTS_BATCH_MAX = 256;
+/** How long an event may wait for others to become durable together with it. */
+export const EVENTS_DELAY_MS_MAX = 100;
+/** Events that a slow follower may be behind before it is cut off. */
+export const EVENTS_FOLLOWER_BEHIND_MAX = 10_000;
+/** Text of one event. */
+export const EVENT_TEXT_LENGTH_MAX = 1_000;
+
+/** First and longest wait before something that failed is tried again. */
+export const RETRY_MS_MIN = 1_000;
+export const RETRY_MS_MAX = 5 * 60_000;
+
+/** One message of image data. */
+export const IMAGE_CHUNK_BYTES_MAX = MIB;
+/** Image bytes under way to one volume before the sender has to wait. */
+export const IMPORT_IN_FLIGHT_BYTES_MAX = 8 * MIB;
+/** Imports and exports of images at once. */
+export const IMAGE_TRANSFERS_MAX = 16;
+/** Chunks that an image export reads ahead of its consumer. */
+export const IMAGE_READS_AHEAD_MAX = 4;
+/** Extents asked for in one go when an image is exported. */
+export const IMAGE_EXTENTS_MAX = 1_024;
+
+/** Fastest and slowest sampling of `volume stats`. */
+export const STATS_INTERVAL_MS_MIN = 100;
+export const STATS_INTERVAL_MS_MAX = 3_600_000;
+
+assert(EVENTS_BATCH_MAX <= EVENTS_PENDING_MAX, 'a batch of events fits what may wait');
+assert(EVENTS_BATCH_MAX * (3 * EVENT_TEXT_LENGTH_MAX + 512) < MIB, 'a batch of events fits one value');
+assert(EVENTS_PENDING_MAX <= EVENTS_KEPT_MAX, 'what waits is part of what is kept');
+assert(IMAGE_CHUNK_BYTES_MAX <= IMPORT_IN_FLIGHT_BYTES_MAX, 'a chunk fits what may be under way');
+assert(RETRY_MS_MIN <= RETRY_MS_MAX, 'retries wait longer, not shorter');

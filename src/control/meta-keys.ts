@@ -1,0 +1,45 @@
+/**
+ * Where this room keeps things in the MetaStore:
+ *
+ *     control/node                 {"formatVersion":1}   made on the first start, before any layer
+ *     control/volume/ID            VolumeRow as JSON
+ *     control/name/NAME            {"id":ID}             one for each live volume: makes names unique
+ *     control/class/NAME           StorageClass as JSON; built-in classes have none
+ *     control/data-key/NUMBER      wrapped data key, as the vault gave it
+ *     control/data-key-counter     {"last":NUMBER}       the highest number ever used
+ *     control/events/FIRST         JSON array of events, FIRST is the id of the first (16 digits)
+ *
+ * A volume that is neither live, retained nor deleting has no row: its layer and keys are then orphans of a crash.
+ */
+export const NODE_KEY = 'control/node';
+export const VOLUME_PREFIX = 'control/volume/';
+export const NAME_PREFIX = 'control/name/';
+export const CLASS_PREFIX = 'control/class/';
+export const DATA_KEY_PREFIX = 'control/data-key/';
+export const DATA_KEY_COUNTER = 'control/data-key-counter';
+export const EVENTS_PREFIX = 'control/events/';
+
+export const CONTROL_FORMAT_VERSION = 1;
+/** Rows changed by one transaction of a start. A MetaStore takes 128 operations, and a row may bring its name along. */
+export const ROWS_PER_TRANSACTION = 32;
+
+export function volumeKey(id: string): string {
+  return VOLUME_PREFIX + id;
+}
+
+export function nameKey(name: string): string {
+  return NAME_PREFIX + name;
+}
+
+export function classKey(name: string): string {
+  return CLASS_PREFIX + name;
+}
+
+export function dataKeyKey(number: number): string {
+  return DATA_KEY_PREFIX + String(number);
+}
+
+/** Ids in the key are padded, so that listing by key is listing by age. */
+export function eventsKey(firstId: number): string {
+  return EVENTS_PREFIX + String(firstId).padStart(16, '0');
+}

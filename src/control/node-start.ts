@@ -1,0 +1,162 @@
+import { messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { decodeJson, encodeJson } from '../meta/json-value.js';
+import type { MetaStore } from '../meta/meta-store.js';
+import type { VolumeRow } from '../model/volume-row.js';
+import type { LayerSummary, VolumeHost } from '../volume/volume-host.js';
+import { ControlError } from './control-error.js';
+import type { DataKeys } from './data-keys.js';
+import { KEY_LOADS_MAX } from './limits.js';
+import { CONTROL_FORMAT_VERSION, NODE_KEY } from './meta-keys.js';
+import type { Problem } from './problem.js';
+import type { Retries } from './retries.js';
+import type { VolumeOpener } from './volume-opener.js';
+import type { VolumeRecord } from './volume-record.js';
+import type { VolumeRemover } from './volume-remover.js';
+import type { RowChange, VolumeTable } from './volume-table.js';
+
+export interface NodeStartDependencies {
+  readonly meta: MetaStore;
+  readonly host: VolumeHost;
+  readonly table: VolumeTable;
+  readonly dataKeys: DataKeys;
+  readonly opener: VolumeOpener;
+  readonly remover: VolumeRemover;
+  readonly retries: Retries;
+  readonly log: Log;
+}
+
+/** What is wrong with the node as a whole; it does not go away by itself. */
+export type StartFindings = readonly Problem[];
+
+/**
+ * Brings rows, layers and keys into agreement after whatever ended the last run, and opens the volumes. Every step may
+ * be cut off and is done again by the next start.
+ */
+export async function startVolumes(dependencies: NodeStartDependencies): Promise<StartFindings> {
+  const { table, host, dataKeys, opener, remover, log } = dependencies;
+  const findings: Problem[] = [];
+  // 1. The counter of keys goes above all that exist, before anything that could forget one of them.
+  const keyNumbers = await dataKeys.start();
+  await table.load();
+  const layers = new Map(host.layers().map((layer): [number, LayerSummary] => [layer.layer, layer]));
+
+  // 2. Orphans go, but only if every row is known: a layer whose row cannot be read is not an orphan.
+  const known = await isKnownNode(dependencies.meta, layers.size);
+  if (table.lost.length > 0) findings.push(...table.lost.map(lostRowProblem));
+  else if (!known) findings.push(lostMetaProblem(layers.size));
+  else await removeOrphans(dependencies, layers, keyNumbers);
+
+  // 3. One new version of each row that needs it: a new epoch before each open, the size that the layer has, and the
+  //    end of ephemeral volumes.
+  const changes: RowChange[] = [];
+  for (const record of table.all()) {
+    const next = rowAtStart(record.row, layers.get(record.row.layer));
+    if (next !== null) changes.push({ record, next });
+  }
+  await table.changeMany(changes);
+
+  // 4. What was being deleted is finished; what resists is tried again later.
+  const deleting = table.all().filter(({ row }) => row.phase === 'deleting');
+  await inParallel(deleting, async (record) => {
+    await remover.finishOrRetry(record);
+  });
+  if (deleting.length > 0) log.info({ volumes: deleting.length }, 'deletions of the last run were finished');
+
+  // 5. The rest is opened; each volume's trouble is its own.
+  const live = table.all().filter(({ row }) => row.phase === 'live');
+  await inParallel(live, (record: VolumeRecord) => opener.open(record, layers.get(record.row.layer), null));
+  return findings;
+}
+
+/** The row that this start makes of it, or null when it stays. */
+export function rowAtStart(row: VolumeRow, layer: LayerSummary | undefined): VolumeRow | null {
+  if (row.phase === 'deleting') return null;
+  if (row.volumeType === 'ephemeral') return { ...row, phase: 'deleting', export: null };
+  if (row.phase === 'retained') return null;
+  // A crash between the two steps of an expansion leaves the layer larger than its row.
+  const sizeBytes = Math.max(row.sizeBytes, layer?.sizeBytes ?? 0);
+  return { ...row, sizeBytes, epoch: row.epoch + 1 };
+}
+
+/**
+ * Whether these rows belong to these layers. The mark is made before the first layer, so layers without a mark mean
+ * that the MetaStore was lost or emptied, and then nothing may be removed because of what it does not say.
+ */
+async function isKnownNode(meta: MetaStore, layers: number): Promise<boolean> {
+  const mark = await meta.get(NODE_KEY);
+  if (mark !== null) {
+    const { formatVersion } = (decodeJson(mark) ?? {}) as { formatVersion?: unknown };
+    if (typeof formatVersion === 'number' && formatVersion > CONTROL_FORMAT_VERSION) {
+      throw new ControlError(
+        `the volumes of this node were written by a newer version (format ${formatVersion}, this one knows ${CONTROL_FORMAT_VERSION}); start that version`,
+        { code: 'FAILED', step: 'read volumes' },
+      );
+    }
+    return true;
+  }
+  if (layers > 0) return false;
+  await meta.transaction({
+    compare: [{ key: NODE_KEY, revision: 0 }],
+    set: [{ key: NODE_KEY, value: encodeJson({ formatVersion: CONTROL_FORMAT_VERSION }) }],
+  });
+  return true;
+}
+
+async function removeOrphans(
+  { table, host, dataKeys, retries, log }: NodeStartDependencies,
+  layers: ReadonlyMap<number, LayerSummary>,
+  keyNumbers: ReadonlySet<number>,
+): Promise<void> {
+  const rows = table.all().map(({ row }) => row);
+  const usedLayers = new Set(rows.map((row) => row.layer));
+  const usedKeys = new Set(rows.flatMap((row) => row.dataKeyNumbers));
+  const orphanLayers = [...layers.values()].filter(({ layer }) => !usedLayers.has(layer));
+  const orphanKeys = [...keyNumbers].filter((number) => !usedKeys.has(number));
+  if (orphanLayers.length + orphanKeys.length === 0) return;
+  log.info({ layers: orphanLayers.length, keys: orphanKeys.length }, 'removing what unfinished creations left');
+  // Layers before keys, as in every removal.
+  const remove = async (): Promise<void> => {
+    for (const { layer } of orphanLayers) await host.dropLayer(layer);
+    for (const number of orphanKeys) await dataKeys.erase([number]);
+  };
+  try {
+    await remove();
+  } catch (thrown) {
+    log.warn({ error: messageOf(thrown) }, 'the remains of unfinished creations could not be removed yet');
+    retries.failed('remains of unfinished creations', thrown, remove);
+  }
+}
+
+function lostRowProblem({ key, reason }: { key: string; reason: string }): Problem {
+  return {
+    subject: `record ${key}`,
+    reason: `the record of a volume cannot be read, so that volume is not served: ${reason}`,
+    remedy: 'restore meta/ in the storage path from a copy; until then nothing is removed that could belong to it',
+    lastError: reason,
+    nextTryMs: 0,
+  };
+}
+
+function lostMetaProblem(layers: number): Problem {
+  return {
+    subject: 'meta',
+    reason: `the store holds ${layers} layers, but the records of volumes are empty: they were lost or replaced`,
+    remedy: 'stop the daemon and restore meta/ in the storage path from a copy; the data is still there and is not touched',
+    lastError: '',
+    nextTryMs: 0,
+  };
+}
+
+/** Runs `work` on all items, KEY_LOADS_MAX at a time. */
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let at = 0;
+  const worker = async (): Promise<void> => {
+    while (at < items.length) {
+      const item = items[at];
+      at += 1;
+      await work(item);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(KEY_LOADS_MAX, items.length) }, worker));
+}

@@ -1,0 +1,204 @@
+import { assert } from '../base/assert.js';
+import type { Clock, Random } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { checkLabels } from '../model/label.js';
+import { checkVolumeName } from '../model/volume-name.js';
+import type { VolumeRow } from '../model/volume-row.js';
+import { checkBlockBytes, checkReplicas, checkVolumeSize, checkVolumeType } from '../model/volume-size.js';
+import type { DataKey, LayerId, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
+import { type Caller, throwIfCancelled } from './caller.js';
+import { invalid } from './control-error.js';
+import type { DataKeys } from './data-keys.js';
+import type { Retries } from './retries.js';
+import { type StorageClasses, stepOf } from './storage-classes.js';
+import type { VolumeRecord } from './volume-record.js';
+import type { VolumeTable } from './volume-table.js';
+
+export interface CreateRequest {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** '': the default class. */
+  readonly storageClass: string;
+  /** '': persistent. */
+  readonly volumeType: string;
+  /** 0: as the class says. */
+  readonly replicas: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** 0: as the daemon says. */
+  readonly blockBytes: number;
+}
+
+export interface VolumeCreatorDependencies {
+  readonly table: VolumeTable;
+  readonly host: VolumeHost;
+  readonly dataKeys: DataKeys;
+  readonly classes: StorageClasses;
+  readonly retries: Retries;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+const UUID_PATTERN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** A volume with keys and a layer that has no row yet: it can be written, and undone, but nobody can see it. */
+export class VolumeInTheMaking {
+  readonly row: VolumeRow;
+  readonly #dependencies: VolumeCreatorDependencies;
+  readonly #release: () => void;
+  #keys: DataKey[];
+  #handle: VolumeHandle | null = null;
+  #state: 'making' | 'committed' | 'undone' = 'making';
+
+  constructor(row: VolumeRow, keys: DataKey[], release: () => void, dependencies: VolumeCreatorDependencies) {
+    this.row = row;
+    this.#keys = keys;
+    this.#release = release;
+    this.#dependencies = dependencies;
+  }
+
+  /** Opens it under its first epoch, before there is a row: nobody else knows its keys, so that is safe. */
+  open(): VolumeHandle {
+    assert(this.#handle === null, 'a volume in the making is opened once');
+    const { id, layer, epoch } = this.row;
+    try {
+      this.#handle = this.#dependencies.host.open({ volumeId: id, layer: layer as LayerId, epoch, keys: this.#keys });
+      return this.#handle;
+    } finally {
+      this.#wipe();
+    }
+  }
+
+  /** The row makes it a volume. A failure leaves it in the making, to be undone. */
+  async commit(): Promise<VolumeRecord> {
+    assert(this.#state === 'making', 'a volume is committed once');
+    const record = await this.#dependencies.table.insert(this.row);
+    this.#state = 'committed';
+    this.#release();
+    return record;
+  }
+
+  /** Takes the layer and the keys away again. What resists is tried again later, at the latest by the next start. */
+  async undo(): Promise<void> {
+    if (this.#state !== 'making') return;
+    this.#state = 'undone';
+    this.#wipe();
+    const { id } = this.row;
+    try {
+      await this.#remove();
+    } catch (thrown) {
+      this.#dependencies.log.warn({ volumeId: id, error: messageOf(thrown) }, 'an unfinished volume could not be removed yet');
+      this.#dependencies.retries.failed(`remains of unfinished volume ${id}`, thrown, () => this.#remove());
+    } finally {
+      this.#release();
+    }
+  }
+
+  async #remove(): Promise<void> {
+    await this.#handle?.close();
+    await this.#dependencies.host.dropLayer(this.row.layer as LayerId);
+    await this.#dependencies.dataKeys.erase(this.row.dataKeyNumbers);
+  }
+
+  #wipe(): void {
+    for (const key of this.#keys) key.secret.fill(0);
+    this.#keys = [];
+  }
+}
+
+/** Makes volumes: keys, then layer, then row. A crash between two of them leaves orphans that the next start removes. */
+export class VolumeCreator {
+  readonly #blockBytesDefault: number;
+  readonly #dependencies: VolumeCreatorDependencies;
+
+  constructor(options: { readonly blockBytesDefault: number }, dependencies: VolumeCreatorDependencies) {
+    this.#blockBytesDefault = options.blockBytesDefault;
+    this.#dependencies = dependencies;
+  }
+
+  /**
+   * Checks the request and makes everything but the row. The name is held until the result is committed or undone.
+   * When this throws, or the caller has gone, nothing of it is left.
+   */
+  async prepare(request: CreateRequest, caller: Caller): Promise<VolumeInTheMaking> {
+    const { table, host, dataKeys, classes } = this.#dependencies;
+    const draft = this.#draft(request);
+    const storageClass = classes.get(request.storageClass);
+    const releases = [table.reserve(draft.name), classes.hold(storageClass.name)];
+    const release = (): void => {
+      for (const one of releases) one();
+    };
+    const keys: DataKey[] = [];
+    try {
+      throwIfCancelled(caller);
+      if (draft.encrypted) {
+        const made = await stepOf('make data key', dataKeys.make());
+        keys.push({ number: made.number, secret: made.secret });
+      }
+      throwIfCancelled(caller);
+      const layer = await stepOf('make layer', host.createLayer(draft.blockBytes, draft.sizeBytes));
+      const row = { ...draft, layer, dataKeyNumbers: keys.map((key) => key.number) };
+      const making = new VolumeInTheMaking(row, keys, release, this.#dependencies);
+      if (caller.signal?.aborted === true) {
+        await making.undo();
+        throwIfCancelled(caller);
+      }
+      return making;
+    } catch (thrown) {
+      release();
+      await this.#eraseUnused(keys);
+      throw thrown;
+    }
+  }
+
+  #draft(request: CreateRequest): VolumeRow {
+    const name = checkVolumeName(request.name);
+    // A name that looks like an id would hide the volume that has that id.
+    if (UUID_PATTERN.test(name)) throw invalid('name', `"${name}" looks like the id of a volume; choose another name`);
+    const storageClass = this.#dependencies.classes.get(request.storageClass);
+    const blockBytes = checkBlockBytes(request.blockBytes === 0 ? this.#blockBytesDefault : request.blockBytes);
+    checkLabels(request.labels);
+    return {
+      id: this.#newId(),
+      name,
+      layer: 0,
+      sizeBytes: checkVolumeSize(request.sizeBytes, blockBytes),
+      blockBytes,
+      storageClass: storageClass.name,
+      volumeType: checkVolumeType(request.volumeType === '' ? 'persistent' : request.volumeType),
+      replicasDesired: checkReplicas(request.replicas === 0 ? storageClass.parameters.replication : request.replicas),
+      createdAtMs: this.#dependencies.clock.wallMs(),
+      labels: { ...request.labels },
+      protected: false,
+      epoch: 1,
+      dataKeyNumbers: [],
+      encrypted: storageClass.parameters.encryption,
+      export: null,
+      retained: null,
+      phase: 'live',
+    };
+  }
+
+  /** A random UUID (RFC 9562, version 4). */
+  #newId(): string {
+    const bytes = Buffer.from(this.#dependencies.random.bytes(16));
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    const hex = bytes.toString('hex');
+    return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  }
+
+  async #eraseUnused(keys: readonly DataKey[]): Promise<void> {
+    if (keys.length === 0) return;
+    for (const key of keys) key.secret.fill(0);
+    const { dataKeys, retries } = this.#dependencies;
+    const numbers = keys.map((key) => key.number);
+    const erase = (): Promise<void> => dataKeys.erase(numbers);
+    try {
+      await erase();
+    } catch (thrown) {
+      retries.failed(`unused data key ${numbers.join(', ')}`, thrown, erase);
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import type { Clock } from '../base/clock.js';
+import type { ReclaimPolicy } from '../model/storage-class.js';
+import type { VolumeRow } from '../model/volume-row.js';
+import type { LayerId, VolumeHost } from '../volume/volume-host.js';
+import type { Caller } from './caller.js';
+import { refused } from './control-error.js';
+import type { DataKeys } from './data-keys.js';
+import type { EventLog } from './event-log.js';
+import type { Exports } from './exports.js';
+import { findVolume } from './find-volume.js';
+import type { Retries } from './retries.js';
+import { type StorageClasses, stepOf } from './storage-classes.js';
+import { retrySubject, type VolumeOpener } from './volume-opener.js';
+import type { VolumeRecord } from './volume-record.js';
+import type { VolumeTable } from './volume-table.js';
+
+export interface Removal {
+  readonly id: string;
+  readonly name: string;
+  readonly outcome: 'retained' | 'deleted' | 'purged';
+  /** One sentence for people. */
+  readonly detail: string;
+}
+
+export interface VolumeRemoverDependencies {
+  readonly table: VolumeTable;
+  readonly host: VolumeHost;
+  readonly dataKeys: DataKeys;
+  readonly classes: StorageClasses;
+  readonly exports: Exports;
+  readonly opener: VolumeOpener;
+  readonly retries: Retries;
+  readonly events: EventLog;
+  readonly clock: Clock;
+}
+
+/** Connections that a refusal names. */
+const ADDRESSES_SHOWN_MAX = 3;
+
+/** Takes volumes away: to the retained ones, or for good. */
+export class VolumeRemover {
+  readonly #dependencies: VolumeRemoverDependencies;
+
+  constructor(dependencies: VolumeRemoverDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Retain or Delete, as the class says; `force` removes for good and drops connections. */
+  delete(reference: string, force: boolean, caller: Caller): Promise<Removal> {
+    const record = findVolume(this.#dependencies.table, reference, 'live');
+    return record.mutex.run(async () => {
+      const { row } = record;
+      const name = record.displayName;
+      if (row.phase === 'retained') {
+        throw refused('state', `volume ${name} is deleted already and retained; \`gfs volume purge ${row.id}\` removes it for good`);
+      }
+      if (row.phase === 'deleting') throw refused('state', `volume ${name} is being deleted already`);
+      this.#refuseProtected(record);
+      if (!force) refuseConnected(record, this.#dependencies.exports, 'delete it with --force, which removes it for good');
+      if (!force && this.reclaimPolicyOf(record) === 'Retain') return this.#retain(record, caller);
+      return this.#remove(record, caller, force ? 'purged' : 'deleted');
+    });
+  }
+
+  /** Removes a retained volume for good. */
+  purge(reference: string, caller: Caller): Promise<Removal> {
+    const record = findVolume(this.#dependencies.table, reference, 'retained');
+    return record.mutex.run(async () => {
+      if (record.row.phase === 'live') {
+        throw refused('state', `volume ${record.displayName} is not retained; delete it first, or at once with \`gfs volume delete --force\``);
+      }
+      if (record.row.phase === 'deleting') throw refused('state', `volume ${record.displayName} is being deleted already`);
+      this.#refuseProtected(record);
+      return this.#remove(record, caller, 'purged');
+    });
+  }
+
+  /** Ephemeral volumes are never retained, and a class that is gone or damaged is no licence to remove data. */
+  reclaimPolicyOf(record: VolumeRecord): ReclaimPolicy {
+    if (record.row.volumeType === 'ephemeral') return 'Delete';
+    return this.#dependencies.classes.find(record.row.storageClass)?.reclaimPolicy ?? 'Retain';
+  }
+
+  /**
+   * Finishes what phase 'deleting' stands for. Each step is fine with having been done before, so a crash or a failure
+   * between them only means that it is done again.
+   */
+  async finish(record: VolumeRecord): Promise<void> {
+    const { opener, host, dataKeys, table, retries } = this.#dependencies;
+    // 1. Nobody may use a layer that goes.
+    await opener.close(record);
+    // 2. Data before keys: a key without data is rubbish, data without its key would be a loss.
+    await host.dropLayer(record.row.layer as LayerId);
+    // 3. Keys before the row: after the row nothing knows their numbers but the next start's search for orphans.
+    await dataKeys.erase(record.row.dataKeyNumbers);
+    // 4. The row last: while it is there, start-up finishes this.
+    await table.remove(record);
+    retries.settled(retrySubject(record));
+  }
+
+  /** The same, but a failure is planned to be tried again. True when it is done. */
+  async finishOrRetry(record: VolumeRecord): Promise<boolean> {
+    try {
+      await this.finish(record);
+      return true;
+    } catch (thrown) {
+      this.#dependencies.retries.failed(retrySubject(record), thrown, () => record.mutex.run(() => this.#finishLater(record)));
+      return false;
+    }
+  }
+
+  async #finishLater(record: VolumeRecord): Promise<void> {
+    if (this.#dependencies.table.get(record.id) === undefined) return;
+    await this.finish(record);
+  }
+
+  async #retain(record: VolumeRecord, caller: Caller): Promise<Removal> {
+    const { clock, events, opener } = this.#dependencies;
+    const { row } = record;
+    const next: VolumeRow = {
+      ...row,
+      name: row.id,
+      export: null,
+      phase: 'retained',
+      retained: { sinceMs: clock.wallMs(), formerName: row.name },
+    };
+    await this.#changeOffline(record, next, 'retain volume');
+    await opener.close(record);
+    events.append({ ...eventOf(record, caller), kind: 'volume.retained', message: `volume ${row.name} deleted; its data is retained` });
+    return {
+      id: row.id,
+      name: row.name,
+      outcome: 'retained',
+      detail: `its data is kept: \`gfs volume restore ${row.name}\` brings it back, \`gfs volume purge ${row.name}\` removes it for good`,
+    };
+  }
+
+  async #remove(record: VolumeRecord, caller: Caller, outcome: 'deleted' | 'purged'): Promise<Removal> {
+    const { events, retries } = this.#dependencies;
+    const name = record.displayName;
+    const dropped = this.#dependencies.exports.connections(record.id).length;
+    // The decision is durable before anything is lost; from here on a crash only delays it.
+    await this.#changeOffline(record, { ...record.row, export: null, phase: 'deleting' }, 'delete volume');
+    const done = await this.finishOrRetry(record);
+    events.append({ ...eventOf(record, caller), volume: name, kind: `volume.${outcome}`, message: `volume ${name} ${outcome}` });
+    const connections = dropped > 0 ? `; ${dropped} ${dropped === 1 ? 'connection was' : 'connections were'} dropped` : '';
+    const detail = done
+      ? `its data is gone${connections}`
+      : `it is gone${connections}; its space is freed later (${retries.stateOf(retrySubject(record))?.lastError ?? ''})`;
+    return { id: record.id, name, outcome, detail };
+  }
+
+  /** Stops offering in the turn in which connections were counted, so that nobody slips in; offers anew on failure. */
+  async #changeOffline(record: VolumeRecord, next: VolumeRow, step: string): Promise<void> {
+    const { exports, opener, table } = this.#dependencies;
+    const closing = exports.close(record.id);
+    try {
+      await stepOf(step, table.change(record, next));
+    } catch (thrown) {
+      await closing;
+      opener.offer(record);
+      throw thrown;
+    }
+    await closing;
+  }
+
+  #refuseProtected(record: VolumeRecord): void {
+    if (!record.row.protected) return;
+    const name = record.displayName;
+    throw refused('protected', `volume ${name} is protected against deletion; \`gfs volume unprotect ${name}\` lifts that`);
+  }
+}
+
+/** Throws when clients are connected. `otherwise` says what else the user may do. */
+export function refuseConnected(record: VolumeRecord, exports: Exports, otherwise: string): void {
+  const connections = exports.connections(record.id);
+  if (connections.length === 0) return;
+  const shown = connections.slice(0, ADDRESSES_SHOWN_MAX).map((connection) => connection.address);
+  const more = connections.length > shown.length ? ', ...' : '';
+  const count = `${connections.length} ${connections.length === 1 ? 'connection' : 'connections'}`;
+  throw refused(
+    'connections',
+    `volume ${record.displayName} has ${count} (${shown.join(', ')}${more}); disconnect first, or ${otherwise}`,
+  );
+}
+
+export function eventOf(record: VolumeRecord, caller: Caller): { volume: string; volumeId: string; actor: string; level: 'info' } {
+  return { volume: record.displayName, volumeId: record.id, actor: caller.actor, level: 'info' };
+}
