@@ -7,7 +7,7 @@ import { assert } from './assert.js';
 import { UnitError } from './unit-error.js';
 
 const UNITS = ['', 'K', 'M', 'G', 'T', 'P', 'E'] as const;
-const SIZE_PATTERN = /^(\d{1,20})(?:\.(\d{1,30}))?\s?(?:([KMGTPE])(?:I?B)?|B)?$/i;
+const SIZE_PATTERN = /^(\d{1,20})(?:\.(\d{1,30}))?\s?(?:([KMGTPE])(?:I?B|I)?|B)?$/i;
 const SIZE_HELP = 'a size is a number with an optional K, M, G, T or P (powers of 1024), such as 512M, 1.5T or 1048576';
 
 /** Bytes. Fractions are exact: `1.5T` is 1649267441664, and `0.3K` is refused, being no whole number of bytes. */
