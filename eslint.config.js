@@ -36,7 +36,6 @@ export default defineConfig(
       'no-unsafe-finally': 'error',
       'no-sparse-arrays': 'error',
       'no-debugger': 'error',
-      'no-promise-executor-return': 'error',
       'no-template-curly-in-string': 'error',
       'no-warning-comments': ['error', { terms: ['todo', 'fixme', 'xxx'] }],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],

@@ -38,7 +38,7 @@ async function start({ once, storagePath }) {
     output.say('');
     output.say(`${output.checks - output.failures} of ${output.checks} checks ok`);
     if (ended === 'interrupted') output.breakOff();
-    else if (once) await stop(daemon);
+    else if (ended === 'completed' && once) await stop(daemon);
     else if (ended === 'completed') await stay(daemon, tour, interrupted);
   } finally {
     await daemon.end('SIGTERM');
