@@ -13,6 +13,8 @@ export interface SegmentRow {
   readonly stampLow: number;
   readonly stampHigh: number;
   readonly state: SegmentState;
+  /** chain: sequence of its first record; else 0. */
+  readonly firstSequence: number;
   /** Bytes of live sealed blocks; a hint, the map is the truth. */
   readonly liveBytes: number;
 }
@@ -26,6 +28,7 @@ export class SegmentTable {
   #stampLow = new Uint32Array(64);
   #stampHigh = new Uint32Array(64);
   #state = new Uint8Array(64);
+  #firstSequence = new Float64Array(64);
   #live = new Float64Array(64);
   #known = new Uint8Array(64);
   #changed = new Set<number>();
@@ -48,6 +51,7 @@ export class SegmentTable {
       stampLow: this.#stampLow[slot],
       stampHigh: this.#stampHigh[slot],
       state: STATES[this.#state[slot]],
+      firstSequence: this.#firstSequence[slot],
       liveBytes: this.#live[slot],
     };
   }
@@ -64,14 +68,26 @@ export class SegmentTable {
     this.#stampLow[slot] = row.stampLow;
     this.#stampHigh[slot] = row.stampHigh;
     this.#state[slot] = STATES.indexOf(row.state);
+    this.#firstSequence[slot] = row.firstSequence;
     this.#live[slot] = row.liveBytes;
     this.#known[slot] = 1;
     this.#changed.add(slot);
   }
 
-  setState(slot: number, state: SegmentState): void {
-    assert(this.has(slot), 'a known slot changes state');
-    this.#state[slot] = STATES.indexOf(state);
+  /** The segment joins the chain; its first record will have `firstSequence`. */
+  join(slot: number, firstSequence: number): void {
+    assert(this.has(slot) && this.state(slot) === 'ready', 'only a ready segment joins the chain');
+    this.#state[slot] = STATES.indexOf('chain');
+    this.#firstSequence[slot] = firstSequence;
+    this.#changed.add(slot);
+  }
+
+  /** Its content means nothing any more. */
+  free(slot: number): void {
+    assert(this.has(slot), 'a known slot is freed');
+    this.#state[slot] = STATES.indexOf('free');
+    this.#firstSequence[slot] = 0;
+    this.#live[slot] = 0;
     this.#changed.add(slot);
   }
 
@@ -117,6 +133,7 @@ export class SegmentTable {
     this.#stampLow = grown(new Uint32Array(size), this.#stampLow);
     this.#stampHigh = grown(new Uint32Array(size), this.#stampHigh);
     this.#state = grown(new Uint8Array(size), this.#state);
+    this.#firstSequence = grown(new Float64Array(size), this.#firstSequence);
     this.#live = grown(new Float64Array(size), this.#live);
     this.#known = grown(new Uint8Array(size), this.#known);
   }

@@ -136,7 +136,7 @@ export class BlockMap {
       const leaf = Math.floor(block / LEAF_BLOCKS);
       const stop = Math.min(end, (leaf + 1) * LEAF_BLOCKS);
       if (layer.parent === 0 && this.isVoid(layer, leaf)) {
-        block = this.#skipVoid(layer, leaf, end);
+        block = this.skipVoid(layer, block, end);
         continue;
       }
       const row = this.#rowForChange(layer, leaf, sequence);
@@ -154,8 +154,9 @@ export class BlockMap {
     layer.newest = sequence;
   }
 
-  /** The first block after a void leaf that may be mapped: whole filter chunks are skipped when nothing is cached. */
-  #skipVoid(layer: Layer, leaf: number, end: number): number {
+  /** The first block behind the void leaf of `block` that may be mapped: filter chunks are skipped when nothing is cached. */
+  skipVoid(layer: Layer, block: number, end: number): number {
+    const leaf = Math.floor(block / LEAF_BLOCKS);
     if (layer.leaves.size > 0) return Math.min(end, (leaf + 1) * LEAF_BLOCKS);
     return Math.min(end, layer.filter.next(leaf, Math.ceil(end / LEAF_BLOCKS)) * LEAF_BLOCKS);
   }

@@ -1,0 +1,142 @@
+import { join } from 'node:path';
+import type { Log } from '../base/log.js';
+import type { Files } from '../io/files.js';
+import type { Candidate, JournalScan, ScanResult, ScanSegment } from './journal/journal-scan.js';
+import { slotOfName } from './journal/segment-files.js';
+import type { SegmentHeader } from './journal/segment-header.js';
+import type { SegmentRow } from './journal/segment-table.js';
+import { StoreError } from './store-error.js';
+
+/** What the journal folder holds and which of it may belong to the part of the chain that is replayed. */
+export interface ChainSurvey {
+  readonly candidates: Candidate[];
+  /** Rows of every segment file, as far as known. */
+  readonly rows: SegmentRow[];
+  readonly generationMax: number;
+}
+
+function segmentOf(row: SegmentRow, segmentBytes: number): ScanSegment {
+  const { slot, generation, stampLow, stampHigh } = row;
+  return { slot, generation, stampLow, stampHigh, segmentBytes };
+}
+
+function rowOf(header: SegmentHeader): SegmentRow {
+  const { slot, generation, stampLow, stampHigh, nextSequence } = header;
+  return { slot, generation, stampLow, stampHigh, state: 'chain', firstSequence: nextSequence, liveBytes: 0 };
+}
+
+export interface SurveyDependencies {
+  readonly files: Files;
+  readonly log: Log;
+  readonly readHeader: JournalScan['readHeader'];
+}
+
+export interface SurveyOptions {
+  readonly journalPath: string;
+  readonly nodeId: Uint8Array;
+  readonly segmentBytes: number;
+}
+
+async function headersOf(
+  options: SurveyOptions,
+  dependencies: SurveyDependencies,
+  slots: readonly number[],
+): Promise<Map<number, SegmentHeader>> {
+  const headers = new Map<number, SegmentHeader>();
+  for (const slot of slots) {
+    const header = await dependencies.readHeader(slot);
+    if (header === 'newer') {
+      throw new StoreError(`segment ${slot} was written by a newer gfs: use that one`, {
+        code: 'NEWER_FORMAT',
+        subject: `segment ${slot}`,
+      });
+    }
+    if (header === null) continue;
+    if (!header.nodeId.every((byte, n) => byte === options.nodeId[n])) {
+      dependencies.log.warn({ slot }, 'store: a segment of another node lies in the journal folder; it is left alone');
+      continue;
+    }
+    headers.set(slot, header);
+  }
+  return headers;
+}
+
+/** Slots that have a file, in order. */
+export async function slotsPresent(options: SurveyOptions, files: Files): Promise<number[]> {
+  const slots: number[] = [];
+  for (const name of await files.list(options.journalPath)) {
+    const slot = slotOfName(name);
+    if (slot >= 0) slots.push(slot);
+  }
+  return slots;
+}
+
+/**
+ * The survey of a usual start. Rows of segments that the checkpoint already counted to the chain are believed; only
+ * those that may have joined since are read.
+ */
+export async function surveySince(
+  options: SurveyOptions & { stored: readonly SegmentRow[]; sequence: number },
+  dependencies: SurveyDependencies,
+): Promise<ChainSurvey> {
+  const recent = options.stored.filter(
+    (row) => row.state === 'ready' || (row.state === 'chain' && row.firstSequence > options.sequence),
+  );
+  const headers = await headersOf(
+    options,
+    dependencies,
+    recent.map((row) => row.slot),
+  );
+  let generationMax = 0;
+  for (const row of options.stored) generationMax = Math.max(generationMax, row.generation);
+  const candidates: Candidate[] = recent.map((row) => {
+    const header = headers.get(row.slot);
+    const own = header?.generation === row.generation ? header : null;
+    return { segment: segmentOf(row, own?.segmentBytes ?? options.segmentBytes), header: own };
+  });
+  return { candidates, rows: [...options.stored], generationMax };
+}
+
+/** The survey of a rebuild: only the segments' own headers are there to believe. */
+export async function surveyAll(options: SurveyOptions, dependencies: SurveyDependencies): Promise<ChainSurvey> {
+  const slots = await slotsPresent(options, dependencies.files);
+  const headers = await headersOf(options, dependencies, slots);
+  let generationMax = 0;
+  const candidates: Candidate[] = [];
+  const rows: SegmentRow[] = [];
+  for (const slot of slots) {
+    const header = headers.get(slot);
+    if (header === undefined) {
+      // Perhaps never used, perhaps data behind a damaged header: nothing proves it free, so it is not reused.
+      rows.push({ slot, generation: 0, stampLow: 0, stampHigh: 0, state: 'chain', firstSequence: 0, liveBytes: 0 });
+      continue;
+    }
+    generationMax = Math.max(generationMax, header.generation);
+    const row = rowOf(header);
+    rows.push(row);
+    candidates.push({ segment: segmentOf(row, header.segmentBytes), header });
+  }
+  return { candidates, rows, generationMax };
+}
+
+/**
+ * A segment that was in use and that the walk never reached, behind a predecessor whose header is lost: the chain is
+ * broken there. (What an earlier recovery cut off is no such thing: its predecessors are readable.)
+ */
+export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candidate | null {
+  const known = (slot: number, generation: number): boolean =>
+    result.segments.some((seen) => seen.slot === slot && seen.generation === generation) ||
+    survey.candidates.some(
+      ({ segment, header }) => header !== null && segment.slot === slot && segment.generation === generation,
+    );
+  for (const candidate of survey.candidates) {
+    const before = candidate.header?.predecessor;
+    if (before === undefined || before === null || candidate.header === null) continue;
+    if (candidate.header.nextSequence <= result.sequence) continue;
+    if (result.segments.some((seen) => seen.slot === candidate.segment.slot)) continue;
+    if (!known(before.slot, before.generation)) return candidate;
+  }
+  return null;
+}
+
+export const journalPathOf = (storagePath: string): string => join(storagePath, 'journal');

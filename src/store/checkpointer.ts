@@ -1,0 +1,154 @@
+import type { Clock } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { Journal, JournalPosition } from './journal/journal.js';
+import type { SegmentTable } from './journal/segment-table.js';
+import type { LeafWriter } from './leaf-writer.js';
+import type { BlockMap } from './map/block-map.js';
+import type { Layer, LayerRow } from './map/layer.js';
+import type { MapChange } from './map/map-environment.js';
+import { CHECKPOINT_KEY, layerKey, segmentKey } from './map/map-keys.js';
+import type { MapRows } from './map/map-rows.js';
+import { encodeRow, MAP_FORMAT } from './stored-rows.js';
+
+export interface CheckpointerDependencies {
+  readonly map: BlockMap;
+  readonly rows: MapRows;
+  readonly table: SegmentTable;
+  readonly journal: Journal;
+  readonly leaves: LeafWriter;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly commit: (changes: readonly MapChange[]) => Promise<void>;
+  readonly nextLayer: () => number;
+  readonly generationMax: () => number;
+}
+
+/**
+ * Moves the position at which replay starts. One at a time:
+ *
+ *   1. Take the journal position P and the layers' ordinals of this very moment.
+ *   2. Write every leaf that is dirty; each only once the journal is durable up to its newest change.
+ *   3. Make the journal durable up to what the layer rows say.
+ *   4. Commit P, layers and segments together. A crash before leaves the old P, whose replay gives the same map.
+ */
+export class Checkpointer {
+  readonly #io: CheckpointerDependencies;
+  #running: Promise<void> | null = null;
+  #position: JournalPosition;
+  /** `journal.appendedBytes` at the published position. */
+  #appendedAt: number;
+  /** Dropped layers whose stored leaves may still be there. */
+  readonly #toPurge: Set<Layer>;
+  /** Layer rows as last committed: an unchanged one is not written again. */
+  readonly #committed = new Map<number, string>();
+  count = 0;
+  msLast = 0;
+
+  constructor(
+    options: { position: JournalPosition; replayBytes: number; toPurge: readonly Layer[] },
+    dependencies: CheckpointerDependencies,
+  ) {
+    this.#io = dependencies;
+    this.#position = options.position;
+    this.#appendedAt = -options.replayBytes;
+    this.#toPurge = new Set(options.toPurge);
+  }
+
+  /** Journal that a start would replay now. */
+  get replayBytes(): number {
+    return this.#io.journal.appendedBytes - this.#appendedAt;
+  }
+
+  /** Resolves when none runs, however it ended. */
+  async settled(): Promise<void> {
+    while (this.#running !== null) await this.#running.catch(() => undefined);
+  }
+
+  get position(): JournalPosition {
+    return this.#position;
+  }
+
+  /** Schedules the removal of a dropped layer's leaves with the next checkpoint. */
+  purgeLater(layer: Layer): void {
+    this.#toPurge.add(layer);
+  }
+
+  /** Writes a checkpoint that covers at least everything published before the call. */
+  async run(clean = false): Promise<void> {
+    // One that already runs may have taken its position too early for this caller.
+    await this.settled();
+    const running = this.#runNow(clean).finally(() => {
+      this.#running = null;
+    });
+    this.#running = running;
+    await running;
+  }
+
+  async #runNow(clean: boolean): Promise<void> {
+    const { journal, map, table, leaves, rows, clock, log } = this.#io;
+    const from = clock.monotonicMs();
+    const position = journal.position;
+    const appendedAt = journal.appendedBytes;
+    const ordinals = new Map<number, number>();
+    for (const layer of map.layers.values()) ordinals.set(layer.id, layer.ordinal);
+    const ensureDurable = (sequence: number): Promise<void> => journal.synced(sequence);
+
+    const written = map.dirtyLeaves;
+    await leaves.writeDirty(ensureDurable);
+    for (const layer of [...this.#toPurge]) {
+      await leaves.purge(layer, ensureDurable);
+      this.#toPurge.delete(layer);
+    }
+
+    const layerRows: LayerRow[] = [];
+    for (const layer of map.layers.values()) {
+      const row = { ...layer.row(), ordinal: ordinals.get(layer.id) ?? 0 };
+      if (this.#committed.get(row.id) !== JSON.stringify(row)) layerRows.push(row);
+    }
+    const segments = table.takeChanged();
+    await ensureDurable(journal.appended);
+    try {
+      await this.#io.commit([
+        ...layerRows.map((row) => rows.put(layerKey(row.id), encodeRow(row))),
+        ...segments.map((row) => rows.put(segmentKey(row.slot), encodeRow(row))),
+        rows.put(
+          CHECKPOINT_KEY,
+          encodeRow({
+            format: MAP_FORMAT,
+            slot: position.slot,
+            generation: position.generation,
+            offset: position.offset,
+            sequence: position.sequence,
+            nextLayer: this.#io.nextLayer(),
+            generationMax: this.#io.generationMax(),
+            clean,
+          }),
+        ),
+      ]);
+    } catch (thrown) {
+      table.keepChanged(segments);
+      throw thrown;
+    }
+    for (const row of layerRows) this.#committed.set(row.id, JSON.stringify(row));
+    this.#position = position;
+    this.#appendedAt = appendedAt;
+    this.count += 1;
+    this.msLast = clock.monotonicMs() - from;
+    log.debug({ leaves: written, ms: Math.round(this.msLast), sequence: position.sequence }, 'store: checkpoint written');
+  }
+
+  /** Starts one in the background unless one runs; failures are logged, and `then` is told in any case. */
+  start(then: (failure: unknown) => void): void {
+    if (this.#running !== null) return;
+    this.run().then(
+      () => {
+        then(null);
+      },
+      (thrown: unknown) => {
+        this.#io.log.warn({ error: messageOf(thrown) }, 'store: a checkpoint could not be written; it is tried again');
+        then(thrown);
+      },
+    );
+  }
+}

@@ -1,0 +1,209 @@
+import { assert } from '../base/assert.js';
+import { type BlockRequest, type DeviceFault, type Extent, Operation } from '../device/block-device.js';
+import { DeviceError } from '../device/device-error.js';
+import type { KeyringId } from '../io/block-keys.js';
+import type { Engine } from './engine.js';
+import { LEAF_BLOCKS } from './limits.js';
+import { UNLOADED } from './location.js';
+import type { Layer } from './map/layer.js';
+import type { ReadQueue, ReadSource } from './read-queue.js';
+import type { SealingKey } from './sealing-keys.js';
+import type { WriteQueue, WriteSource } from './write-queue.js';
+
+export interface HeadOptions {
+  readonly layer: number;
+  /** Greater than every epoch under which this layer was written before. */
+  readonly epoch: number;
+  readonly keyring: KeyringId;
+  /** Data key of new writes; PLAIN_KEY_NUMBER for none. */
+  readonly keyNumber: number;
+}
+
+export interface HeadDependencies {
+  readonly reads: ReadQueue;
+  readonly writes: WriteQueue;
+  /** null while the store reopens. */
+  readonly engine: () => Engine | null;
+  /** Resolves when the store serves again; rejects when it is closed. */
+  readonly whenReady: () => Promise<Engine>;
+}
+
+/**
+ * The way into the one writable layer of a volume. Takes block-aligned requests only; alignment, ranges against the
+ * volume's size and the order of read-modify-writes are the volume's business.
+ */
+export class Head implements ReadSource, WriteSource {
+  readonly options: HeadOptions;
+  readonly #io: HeadDependencies;
+  // Rebound when the store reopens, so that requests which waited go through the new engine.
+  layer: Layer;
+  sealing: SealingKey;
+  readonly epoch: number;
+  readonly keyring: KeyringId;
+  /** Acknowledged writes were lost when the store reopened: the next flush must say so. */
+  #lost = false;
+  #closed = false;
+
+  constructor(options: HeadOptions, engine: Engine, dependencies: HeadDependencies) {
+    this.options = options;
+    this.epoch = options.epoch;
+    this.keyring = options.keyring;
+    this.#io = dependencies;
+    this.layer = layerOf(engine, options.layer);
+    this.sealing = engine.sealing.of(options.keyring, options.keyNumber);
+  }
+
+  /** Binds to a reopened engine. */
+  rebind(engine: Engine): void {
+    const newest = this.layer.newest;
+    this.layer = layerOf(engine, this.options.layer);
+    this.sealing = engine.sealing.of(this.options.keyring, this.options.keyNumber);
+    if (newest >= engine.recovery.sequence) this.#lost = true;
+  }
+
+  get blockBytes(): number {
+    return this.layer.blockBytes;
+  }
+
+  get sizeBytes(): number {
+    return this.layer.sizeBlocks * this.layer.blockBytes;
+  }
+
+  get allocatedBytes(): number {
+    return this.layer.mappedBlocks * this.layer.blockBytes;
+  }
+
+  /** Takes a request. Reads and changes are aligned to blocks and inside the layer. */
+  submit(request: BlockRequest): void {
+    const refusal = this.#refusal();
+    if (refusal !== null) {
+      request.done(refusal);
+      return;
+    }
+    switch (request.operation) {
+      case Operation.FLUSH:
+        this.#flush(request);
+        break;
+      case Operation.READ:
+        this.#checkRange(request);
+        this.#io.reads.submit(request, this);
+        break;
+      case Operation.CACHE:
+        request.done(null);
+        break;
+      default:
+        this.#checkRange(request);
+        this.#io.writes.submit(request, this);
+    }
+  }
+
+  #refusal(): DeviceFault | null {
+    if (this.#closed) return { code: 'CLOSED' };
+    if (this.layer.damage !== '') return { code: 'IO', detail: this.layer.damage };
+    return null;
+  }
+
+  #checkRange(request: BlockRequest): void {
+    const { offsetBytes, lengthBytes } = request;
+    assert(offsetBytes % this.blockBytes === 0 && lengthBytes % this.blockBytes === 0, 'a head takes whole blocks');
+    assert(lengthBytes > 0 && offsetBytes + lengthBytes <= this.sizeBytes, 'a head takes requests inside its layer');
+  }
+
+  /** Waits until everything acknowledged on this head is durable. */
+  #flush(request: BlockRequest): void {
+    const engine = this.#io.engine();
+    if (engine === null) {
+      this.#io.whenReady().then(
+        () => {
+          this.submit(request);
+        },
+        () => {
+          request.done({ code: 'CLOSED' });
+        },
+      );
+      return;
+    }
+    if (this.#lost) {
+      this.#lost = false;
+      request.done({ code: 'IO', detail: 'the disk lost acknowledged writes; see the log' });
+      return;
+    }
+    engine.journal.sync(this.layer.newest, (failure) => {
+      request.done(failure === null ? null : { code: 'IO', detail: failure.message });
+    });
+  }
+
+  /** Calls `done` when every change accepted before is published and visible to reads. */
+  fence(done: () => void): void {
+    this.#io.writes.fence(done);
+  }
+
+  /** Allocation of `count` blocks from `first`: runs in order, at most `extentsMax` of them. */
+  async extents(first: number, count: number, extentsMax: number): Promise<Extent[]> {
+    const found: { lengthBytes: number; allocated: boolean }[] = [];
+    const { blockBytes } = this;
+    let engine = await this.#io.whenReady();
+    let block = first;
+    const end = first + count;
+    while (block < end) {
+      const refusal = this.#refusal();
+      if (refusal !== null) throw new DeviceError('the volume is not readable', refusal);
+      engine = this.#io.engine() ?? (await this.#io.whenReady());
+      const { map } = engine;
+      const leaf = Math.floor(block / LEAF_BLOCKS);
+      if (map.isVoid(this.layer, leaf)) {
+        const next = map.skipVoid(this.layer, block, end);
+        if (!extend(found, (next - block) * blockBytes, false, extentsMax)) return found;
+        block = next;
+        continue;
+      }
+      const location = map.locate(this.layer, block);
+      if (location === UNLOADED) {
+        await this.#fetch(engine, leaf);
+        continue;
+      }
+      if (!extend(found, blockBytes, location > 0, extentsMax)) return found;
+      block += 1;
+    }
+    return found;
+  }
+
+  #fetch(engine: Engine, leaf: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      engine.map.fetch(this.layer, leaf, (failure) => {
+        if (failure === null) resolve();
+        else reject(new DeviceError(failure.message, { code: 'IO', detail: failure.message }, { cause: failure }));
+      });
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+}
+
+function layerOf(engine: Engine, id: number): Layer {
+  const layer = engine.map.layers.get(id);
+  if (layer === undefined || layer.state === 'dropped') {
+    const detail = `layer ${id} is not in the store`;
+    throw new DeviceError(detail, { code: 'IO', detail });
+  }
+  return layer;
+}
+
+/** Adds a run; false when it would need one extent too many. */
+function extend(
+  found: { lengthBytes: number; allocated: boolean }[],
+  lengthBytes: number,
+  allocated: boolean,
+  extentsMax: number,
+): boolean {
+  const last = found.at(-1);
+  if (last?.allocated === allocated) {
+    last.lengthBytes += lengthBytes;
+    return true;
+  }
+  if (found.length === extentsMax) return false;
+  found.push({ lengthBytes, allocated });
+  return true;
+}

@@ -1,0 +1,295 @@
+import type { Checksums } from '../../io/block-keys.js';
+import type { Files } from '../../io/files.js';
+import { PAGE_BYTES, RECORD_ALIGN_BYTES, RECORD_BYTES_MAX, SEGMENT_HEADER_BYTES } from '../limits.js';
+import { decodeRecordHeader, looksLikeRecord, RECORD_HEADER_BYTES, type RecordCheck, type RecordHeader } from './record.js';
+import type { SegmentFiles } from './segment-files.js';
+import { decodeSegmentHeader, type SegmentHeader } from './segment-header.js';
+import { SegmentWindow } from './segment-window.js';
+
+const HEADER_ROOM = 64 * 1024;
+
+/** One segment of the chain as the scan walks it. */
+export interface ScanSegment {
+  readonly slot: number;
+  readonly generation: number;
+  readonly stampLow: number;
+  readonly stampHigh: number;
+  readonly segmentBytes: number;
+}
+
+export interface ScanStart {
+  readonly segment: ScanSegment;
+  readonly offset: number;
+  readonly sequence: number;
+}
+
+/** What replay is told, in journal order. */
+export interface ScanSink {
+  /** A record to apply. `payloadDamaged`: its blocks are judged by their own tags when they are read. May wait. */
+  record(header: RecordHeader, slot: number, offset: number, payloadDamaged: boolean): Promise<void> | void;
+  /** Durable records with sequences [from, to) cannot be read. */
+  gap(from: number, to: number, slot: number, offset: number): void;
+}
+
+export interface ScanResult {
+  readonly last: ScanSegment;
+  /** Where the journal ends in `last`: what lies behind is ignored for good. */
+  readonly cut: number;
+  /** Sequence of the next record. */
+  readonly sequence: number;
+  readonly segments: readonly ScanSegment[];
+  readonly records: number;
+  readonly bytes: number;
+  /** Valid records behind the torn end, dropped: they were never covered by a completed sync. */
+  readonly droppedRecords: number;
+}
+
+/** A segment that may follow another one. `header` null: only its registered stamp is known, its own header is unreadable. */
+export interface Candidate {
+  readonly segment: ScanSegment;
+  readonly header: SegmentHeader | null;
+}
+
+/**
+ * Reads the chain from a position: demands consecutive sequences, and tells a torn end (an invalid record that no
+ * later valid "durable up to" covers) from damage (a covered one).
+ */
+export class JournalScan {
+  readonly #files: Files;
+  readonly #segmentFiles: SegmentFiles;
+  readonly #checksums: Checksums;
+  readonly #candidates: readonly Candidate[];
+  readonly #window: SegmentWindow;
+  #records = 0;
+  #bytes = 0;
+
+  constructor(
+    options: { candidates: readonly Candidate[] },
+    dependencies: { files: Files; segmentFiles: SegmentFiles; checksums: Checksums },
+  ) {
+    this.#candidates = options.candidates;
+    this.#files = dependencies.files;
+    this.#segmentFiles = dependencies.segmentFiles;
+    this.#checksums = dependencies.checksums;
+    this.#window = new SegmentWindow({ files: dependencies.files });
+  }
+
+  async run(start: ScanStart, sink: ScanSink): Promise<ScanResult> {
+    const segments: ScanSegment[] = [];
+    let { segment, offset, sequence } = start;
+    for (;;) {
+      segments.push(segment);
+      let next = this.#successorOf(segment, segments);
+      const endAt = next?.header?.predecessor?.cut ?? segment.segmentBytes;
+      await this.#use(segment);
+      for (;;) {
+        if (offset >= endAt) break;
+        const step = await this.#step(segment, offset, endAt, sequence);
+        if (step !== null && step.payloadOk) {
+          await sink.record(step.header, segment.slot, offset, false);
+          this.#records += 1;
+          this.#bytes += step.header.recordBytes;
+          sequence = step.header.sequence + 1;
+          offset += step.header.recordBytes;
+          continue;
+        }
+        // 1. A segment whose own header is damaged may go on exactly here.
+        if (step === null && next === null) {
+          next = await this.#headerless(sequence, segments);
+          await this.#use(segment);
+          if (next !== null) break;
+        }
+        // 2. Torn or damaged? Only a later record that was written after a sync can tell.
+        const evidence = await this.#evidence(segment, offset, endAt, sequence, next, segments);
+        await this.#use(segment);
+        if (evidence.durableUpTo < sequence) {
+          return this.#ended(segment, offset, sequence, segments, evidence.records);
+        }
+        // 3. Damage: go on with what is provable.
+        if (step !== null) {
+          await sink.record(step.header, segment.slot, offset, true);
+          sequence = step.header.sequence + 1;
+          offset += step.header.recordBytes;
+          continue;
+        }
+        const resume = await this.#findRecord(segment, offset, endAt, sequence);
+        if (resume === null) {
+          const to = next?.header?.nextSequence ?? sequence + 1;
+          sink.gap(sequence, to, segment.slot, offset);
+          sequence = to;
+          break;
+        }
+        sink.gap(sequence, resume.sequence, segment.slot, offset);
+        sequence = resume.sequence;
+        offset = resume.offset;
+      }
+      if (next === null) return this.#ended(segment, Math.min(offset, endAt), sequence, segments, 0);
+      const first = next.header?.nextSequence ?? sequence;
+      if (first > sequence) {
+        sink.gap(sequence, first, segment.slot, offset);
+        sequence = first;
+      }
+      segment = next.segment;
+      offset = SEGMENT_HEADER_BYTES;
+    }
+  }
+
+  #ended(
+    last: ScanSegment,
+    cut: number,
+    sequence: number,
+    segments: readonly ScanSegment[],
+    droppedRecords: number,
+  ): ScanResult {
+    return { last, cut, sequence, segments, records: this.#records, bytes: this.#bytes, droppedRecords };
+  }
+
+  async #use(segment: ScanSegment): Promise<void> {
+    await this.#window.use(await this.#segmentFiles.open(segment.slot), segment.segmentBytes);
+  }
+
+  #checkFor(segment: ScanSegment): RecordCheck {
+    return {
+      stampLow: segment.stampLow,
+      stampHigh: segment.stampHigh,
+      crc32c: this.#checksums.crc32c.bind(this.#checksums),
+    };
+  }
+
+  /** The record at `offset` with the demanded sequence, or null. Its payload may be damaged. */
+  async #step(
+    segment: ScanSegment,
+    offset: number,
+    endAt: number,
+    sequence: number,
+  ): Promise<{ header: RecordHeader; payloadOk: boolean } | null> {
+    const header = await this.#headerAt(segment, offset, endAt);
+    if (header?.sequence !== sequence) return null;
+    const at = await this.#window.at(offset, header.recordBytes);
+    const length = header.recordBytes - header.payloadOffset;
+    // A record without payload may have padding behind its header; only sealed blocks are checksummed.
+    const sealed = header.extents.some((extent) => !extent.zeros) && header.blockBytes > 0 ? length : 0;
+    const crc = sealed === 0 ? 0 : this.#checksums.crc32c(this.#window.bytes, at + header.payloadOffset, sealed, 0);
+    return { header, payloadOk: sealed === 0 || crc === header.payloadCrc };
+  }
+
+  async #headerAt(segment: ScanSegment, offset: number, endAt: number): Promise<RecordHeader | null> {
+    if (offset + RECORD_HEADER_BYTES > Math.min(endAt, this.#window.endBytes)) return null;
+    const at = await this.#window.at(offset, HEADER_ROOM);
+    return decodeRecordHeader(this.#window.bytes, at, endAt - offset, this.#checkFor(segment));
+  }
+
+  /** The first valid record at or after `offset` whose sequence is greater than `after`. */
+  async #findRecord(
+    segment: ScanSegment,
+    offset: number,
+    endAt: number,
+    after: number,
+  ): Promise<{ offset: number; sequence: number } | null> {
+    for await (const found of this.#records64(segment, offset, endAt)) {
+      if (found.header.sequence > after) return { offset: found.offset, sequence: found.header.sequence };
+    }
+    return null;
+  }
+
+  /** Every valid record from `offset` on, hopping over valid ones and searching at 64-byte steps between. */
+  async *#records64(
+    segment: ScanSegment,
+    from: number,
+    endAt: number,
+  ): AsyncGenerator<{ offset: number; header: RecordHeader }> {
+    const check = this.#checkFor(segment);
+    let offset = Math.ceil(from / RECORD_ALIGN_BYTES) * RECORD_ALIGN_BYTES;
+    const end = Math.min(endAt, this.#window.endBytes);
+    while (offset + RECORD_HEADER_BYTES <= end) {
+      const span = Math.min(RECORD_BYTES_MAX, end - offset);
+      // With room behind it: reading a header below must not move the window under `at`.
+      const at = await this.#window.at(offset, span + HEADER_ROOM);
+      let step = 0;
+      while (step + RECORD_HEADER_BYTES <= span) {
+        if (looksLikeRecord(this.#window.view, at + step, check)) {
+          const header = await this.#headerAt(segment, offset + step, endAt);
+          if (header !== null) {
+            yield { offset: offset + step, header };
+            step += header.recordBytes;
+            break;
+          }
+        }
+        step += RECORD_ALIGN_BYTES;
+      }
+      offset += Math.max(step, RECORD_ALIGN_BYTES);
+    }
+  }
+
+  /** What later valid records say was durable, over the rest of this segment and all that follow. */
+  async #evidence(
+    segment: ScanSegment,
+    offset: number,
+    endAt: number,
+    sequence: number,
+    next: Candidate | null,
+    walked: readonly ScanSegment[],
+  ): Promise<{ durableUpTo: number; records: number }> {
+    let durableUpTo = 0;
+    let records = 0;
+    const seen = [...walked];
+    let at: { segment: ScanSegment; from: number; endAt: number } | null = { segment, from: offset, endAt };
+    let following = next;
+    while (at !== null) {
+      await this.#use(at.segment);
+      for await (const { header } of this.#records64(at.segment, at.from, at.endAt)) {
+        if (header.sequence < sequence) continue;
+        if (header.sequence > sequence) records += 1;
+        durableUpTo = Math.max(durableUpTo, header.durableUpTo);
+      }
+      if (following === null) break;
+      seen.push(following.segment);
+      const after: Candidate | null = this.#successorOf(following.segment, seen);
+      at = {
+        segment: following.segment,
+        from: SEGMENT_HEADER_BYTES,
+        endAt: after?.header?.predecessor?.cut ?? following.segment.segmentBytes,
+      };
+      following = after;
+    }
+    return { durableUpTo, records };
+  }
+
+  /** Of the segments that name this one as predecessor, the newest: each start registers fresh generations. */
+  #successorOf(segment: ScanSegment, walked: readonly ScanSegment[]): Candidate | null {
+    let best: Candidate | null = null;
+    for (const candidate of this.#candidates) {
+      const before = candidate.header?.predecessor;
+      if (before?.slot !== segment.slot || before.generation !== segment.generation) continue;
+      if (walked.some((seen) => seen.slot === candidate.segment.slot)) continue;
+      if (best === null || candidate.segment.generation > best.segment.generation) best = candidate;
+    }
+    return best;
+  }
+
+  /** A registered segment with an unreadable header whose first record is exactly the next one. */
+  async #headerless(sequence: number, walked: readonly ScanSegment[]): Promise<Candidate | null> {
+    for (const candidate of this.#candidates) {
+      if (candidate.header !== null) continue;
+      if (walked.some((seen) => seen.slot === candidate.segment.slot)) continue;
+      await this.#use(candidate.segment);
+      const header = await this.#headerAt(candidate.segment, SEGMENT_HEADER_BYTES, candidate.segment.segmentBytes);
+      if (header?.sequence === sequence) return candidate;
+    }
+    return null;
+  }
+
+  /** Reads a segment's header page; null when it is missing, damaged or of a foreign slot. */
+  async readHeader(slot: number): Promise<SegmentHeader | 'newer' | null> {
+    const page = new Uint8Array(PAGE_BYTES);
+    try {
+      const file = await this.#segmentFiles.open(slot);
+      await this.#files.read(file, 0, page, 0, PAGE_BYTES);
+    } catch {
+      return null;
+    }
+    const header = decodeSegmentHeader(page, this.#checksums.crc32c.bind(this.#checksums));
+    if (header !== null && header !== 'newer' && header.slot !== slot) return null;
+    return header;
+  }
+}

@@ -1,0 +1,220 @@
+import { messageOf } from '../../base/errors.js';
+import { viewOf } from '../../base/bytes.js';
+import type { Log } from '../../base/log.js';
+import type { Random } from '../../base/clock.js';
+import { FileError } from '../../io/file-error.js';
+import type { Files } from '../../io/files.js';
+import type { Checksums } from '../../io/block-keys.js';
+import { READY_SEGMENTS, RESERVE_SEGMENTS, SEGMENT_HEADER_BYTES } from '../limits.js';
+import { StoreError } from '../store-error.js';
+import type { SegmentFiles } from './segment-files.js';
+import { decodeSegmentHeader } from './segment-header.js';
+import type { SegmentRow, SegmentTable } from './segment-table.js';
+
+/** Zeros are written in steps, so that other background work gets in between. */
+const ZERO_STEP_BYTES = 1024 * 1024;
+
+export interface SegmentPoolDependencies {
+  readonly files: Files;
+  readonly segmentFiles: SegmentFiles;
+  readonly table: SegmentTable;
+  readonly checksums: Checksums;
+  readonly random: Random;
+  readonly log: Log;
+  /** Makes the slot's fresh generation and stamp durable in the map's database. */
+  readonly register: (row: SegmentRow) => Promise<void>;
+}
+
+/**
+ * Keeps preallocated segments ready. A ready segment is registered under a fresh generation and stamp before its file
+ * may take a record: recovery then knows the stamp even if the segment's own header is damaged, and a generation is
+ * never used twice. The last RESERVE_SEGMENTS are held back for holes, layer verbs and pads, so that a full disk can be
+ * emptied again (P5).
+ */
+export class SegmentPool {
+  readonly #directory: string;
+  readonly #segmentBytes: number;
+  readonly #io: SegmentPoolDependencies;
+  readonly #ready: number[] = [];
+  /** Ready segments whose blocks have been written before. */
+  readonly #written = new Set<number>();
+  #generation: number;
+  #filling: Promise<void> | null = null;
+  #closed = false;
+  /** The last preparation failed for want of space. */
+  full = false;
+  /** The segment being filled with zeros: out of the ready list meanwhile. */
+  #zeroing: { cancel: boolean; done: Promise<void> } | null = null;
+
+  constructor(
+    options: { directory: string; segmentBytes: number; generation: number },
+    dependencies: SegmentPoolDependencies,
+  ) {
+    this.#directory = options.directory;
+    this.#segmentBytes = options.segmentBytes;
+    this.#generation = options.generation;
+    this.#io = dependencies;
+    for (const row of dependencies.table.rows()) if (row.state === 'ready') this.#ready.push(row.slot);
+  }
+
+  get readyCount(): number {
+    return this.#ready.length;
+  }
+
+  /** The highest generation given out. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /**
+   * A ready segment, prepared now if none is. null when the disk is full. With `reserve` the segments that are held
+   * back may be taken as well.
+   */
+  async take(reserve: boolean): Promise<number | null> {
+    const keep = reserve ? 0 : RESERVE_SEGMENTS;
+    if (this.#ready.length <= keep && this.#zeroing !== null) {
+      this.#zeroing.cancel = true;
+      await this.#zeroing.done;
+    }
+    if (this.#ready.length <= keep) await this.#fill(keep + 1);
+    if (this.#ready.length <= keep) return null;
+    const slot = this.#ready.shift() as number;
+    this.#written.delete(slot);
+    this.refill();
+    return slot;
+  }
+
+  /** Prepares segments in the background up to the usual number. */
+  refill(): void {
+    if (this.#closed) return;
+    void this.#fill(RESERVE_SEGMENTS + READY_SEGMENTS).catch((thrown: unknown) => {
+      this.#io.log.warn({ error: messageOf(thrown) }, 'journal: a segment could not be prepared; tried again when one is needed');
+    });
+  }
+
+  async #fill(wanted: number): Promise<void> {
+    while (this.#filling !== null) await this.#filling;
+    if (this.#ready.length >= wanted || this.#closed) return;
+    const filling = this.#prepareUpTo(wanted);
+    this.#filling = filling.then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      await filling;
+    } finally {
+      this.#filling = null;
+    }
+  }
+
+  async #prepareUpTo(wanted: number): Promise<void> {
+    while (this.#ready.length < wanted && !this.#closed) {
+      try {
+        this.#ready.push(await this.#prepare());
+        this.full = false;
+      } catch (thrown) {
+        const fault = thrown instanceof FileError || thrown instanceof StoreError ? thrown.code : '';
+        if (fault !== 'NO_SPACE' && fault !== 'FULL') throw thrown;
+        this.full = true;
+        return;
+      }
+    }
+  }
+
+  async #prepare(): Promise<number> {
+    const { files, segmentFiles, table, random } = this.#io;
+    let slot = -1;
+    for (const row of table.rows()) {
+      if (row.state === 'free') {
+        slot = row.slot;
+        break;
+      }
+    }
+    const recycled = slot >= 0;
+    if (!recycled) slot = table.slots;
+    // 1. The file and its space. One that a crash left behind unregistered has no header yet and is taken over; one
+    //    with a header belongs to somebody (another node's journal, copied here) and is left alone.
+    let exists = await files.exists(segmentFiles.path(slot));
+    while (exists && !recycled && (await this.#hasHeader(slot))) {
+      slot += 1;
+      exists = await files.exists(segmentFiles.path(slot));
+    }
+    const file = await segmentFiles.open(slot, exists ? 'write' : 'create');
+    try {
+      await files.allocate(file, 0, this.#segmentBytes);
+      // 2. Size and directory entry must survive: a chain with a missing file is damage.
+      await files.sync(file);
+      await files.syncDirectory(this.#directory);
+    } catch (thrown) {
+      // Whatever part was allocated goes back, so that failing to make a segment does not eat the rest of the disk.
+      if (!exists) await files.truncate(file, 0).catch(() => undefined);
+      throw thrown;
+    }
+    // 3. Register last: from here on the slot counts as ready.
+    const stamp = viewOf(random.bytes(8));
+    this.#generation += 1;
+    const row: SegmentRow = {
+      slot,
+      generation: this.#generation,
+      stampLow: stamp.getUint32(0, true),
+      stampHigh: stamp.getUint32(4, true),
+      state: 'ready',
+      firstSequence: 0,
+      liveBytes: 0,
+    };
+    await this.#io.register(row);
+    table.put(row);
+    if (recycled) this.#written.add(slot);
+    return slot;
+  }
+
+  async #hasHeader(slot: number): Promise<boolean> {
+    const page = new Uint8Array(SEGMENT_HEADER_BYTES);
+    await this.#io.files.read(await this.#io.segmentFiles.open(slot), 0, page, 0, page.length);
+    return decodeSegmentHeader(page, this.#io.checksums.crc32c.bind(this.#io.checksums)) !== null;
+  }
+
+  /**
+   * Fills the next ready segment with zeros in the background: the first use of preallocated blocks costs each
+   * fdatasync a commit of the file system's own journal, later uses do not. The segment is out of the ready list
+   * meanwhile, so that it cannot join the chain under the zeros; `take` cuts the filling short when it is needed.
+   */
+  zeroNext(): void {
+    if (this.#zeroing !== null || this.#closed) return;
+    const at = this.#ready.findIndex((slot) => !this.#written.has(slot));
+    if (at < 0) return;
+    const [slot] = this.#ready.splice(at, 1);
+    const job = { cancel: false, done: Promise.resolve() };
+    job.done = this.#zero(slot, job)
+      .catch((thrown: unknown) => {
+        this.#io.log.warn({ slot, error: messageOf(thrown) }, 'journal: a segment could not be filled with zeros');
+      })
+      .finally(() => {
+        this.#ready.unshift(slot);
+        this.#zeroing = null;
+      });
+    this.#zeroing = job;
+  }
+
+  async #zero(slot: number, job: { readonly cancel: boolean }): Promise<void> {
+    const { files, segmentFiles } = this.#io;
+    segmentFiles.pin(slot);
+    try {
+      const file = await segmentFiles.open(slot);
+      for (let at = 0; at < this.#segmentBytes; at += ZERO_STEP_BYTES) {
+        if (job.cancel || this.#closed) return;
+        await files.fillZeros(file, at, Math.min(ZERO_STEP_BYTES, this.#segmentBytes - at));
+      }
+      await files.sync(file);
+      this.#written.add(slot);
+    } finally {
+      segmentFiles.unpin(slot);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#filling !== null) await this.#filling;
+    await this.#zeroing?.done;
+  }
+}

@@ -1,0 +1,73 @@
+import type { FileId, Files } from '../../io/files.js';
+import { viewOf } from '../../base/bytes.js';
+import { RECORD_BYTES_MAX } from '../limits.js';
+
+/** A sliding window over one segment file, for reading it from front to back in large steps. */
+export class SegmentWindow {
+  readonly #files: Files;
+  readonly #bytes = new Uint8Array(2 * RECORD_BYTES_MAX);
+  readonly #view = viewOf(this.#bytes);
+  #file = -1 as FileId;
+  #from = 0;
+  #length = 0;
+  /** Where the file ends: bytes beyond it do not exist. */
+  endBytes = 0;
+
+  constructor(dependencies: { files: Files }) {
+    this.#files = dependencies.files;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  get view(): DataView {
+    return this.#view;
+  }
+
+  async use(file: FileId, endBytes: number): Promise<void> {
+    this.#file = file;
+    this.#from = 0;
+    this.#length = 0;
+    this.endBytes = Math.min(endBytes, await this.#files.sizeBytes(file));
+  }
+
+  /**
+   * Makes [offset, offset + length) available as far as the file goes; returns where `offset` is in `bytes`. A read
+   * error inside leaves the rest of the window zeroed: damaged bytes then fail their checksums, and are judged there.
+   */
+  async at(offset: number, length: number): Promise<number> {
+    const end = Math.min(offset + length, this.endBytes);
+    if (offset < this.#from || end > this.#from + this.#length) {
+      this.#from = offset;
+      const want = Math.min(this.#bytes.length, Math.max(this.endBytes - offset, 0));
+      this.#length = want;
+      let done = 0;
+      while (done < want) {
+        let read = 0;
+        try {
+          read = await this.#files.read(this.#file, offset + done, this.#bytes, done, want - done);
+        } catch {
+          read = await this.#readPages(offset + done, done, want - done);
+        }
+        if (read === 0) break;
+        done += read;
+      }
+      this.#bytes.fill(0, done);
+    }
+    return offset - this.#from;
+  }
+
+  /** After a failed read: page by page, zeros for those that cannot be read. */
+  async #readPages(offset: number, into: number, length: number): Promise<number> {
+    for (let done = 0; done < length; done += 4096) {
+      const page = Math.min(4096, length - done);
+      try {
+        await this.#files.read(this.#file, offset + done, this.#bytes, into + done, page);
+      } catch {
+        this.#bytes.fill(0, into + done, into + done + page);
+      }
+    }
+    return length;
+  }
+}

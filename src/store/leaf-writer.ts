@@ -1,0 +1,199 @@
+import { CHECKPOINT_SLICE_LEAVES, FILTER_LEAVES, LEAF_BLOCKS } from './limits.js';
+import { slotOf, storedUnitsOf } from './location.js';
+import type { BlockMap, LiveChange } from './map/block-map.js';
+import { LeafFlag } from './map/leaf-cache.js';
+import { decodeLeaf, encodeLeaf, mappedIn } from './map/leaf-codec.js';
+import type { Layer } from './map/layer.js';
+import type { MapChange } from './map/map-environment.js';
+import { countKey, filterKey, filtersOf, leafKey, leavesOf } from './map/map-keys.js';
+import type { MapRows } from './map/map-rows.js';
+import { StoreError } from './store-error.js';
+import { encodeCount } from './stored-rows.js';
+
+/** Resolves when the journal is durable up to a sequence. */
+export type EnsureDurable = (sequence: number) => Promise<void>;
+
+interface Slice {
+  readonly rows: number[];
+  readonly changes: MapChange[];
+  /** Newest change that the encoded leaves contain. */
+  newest: number;
+  /** Filter chunks to store, by layer. */
+  readonly chunks: Map<Layer, Set<number>>;
+  readonly mapped: Map<number, number>;
+  readonly counts: Map<Layer, number>;
+  readonly present: { layer: Layer; leaf: number; present: boolean }[];
+  /** Filter bits that `finish` changed, as they were before; null until it ran. */
+  flips: { layer: Layer; leaf: number; before: boolean }[] | null;
+}
+
+/**
+ * Writes dirty leaves to the map's database in slices of one atomic commit each. A leaf may be newer than the
+ * checkpoint position, but is written only once the journal is durable up to its newest change: a leaf from the future
+ * of the journal would be a lie after a power loss.
+ */
+export class LeafWriter {
+  readonly #map: BlockMap;
+  readonly #rows: MapRows;
+  readonly #live: LiveChange;
+  readonly #damaged: (layer: Layer, reason: string) => void;
+  readonly #commit: (changes: readonly MapChange[]) => Promise<void>;
+
+  constructor(dependencies: {
+    map: BlockMap;
+    rows: MapRows;
+    live: LiveChange;
+    /** Commits, using the reserve when the disk is full. */
+    commit: (changes: readonly MapChange[]) => Promise<void>;
+    /** A stored leaf of this layer cannot be read. */
+    damaged: (layer: Layer, reason: string) => void;
+  }) {
+    this.#damaged = dependencies.damaged;
+    this.#map = dependencies.map;
+    this.#rows = dependencies.rows;
+    this.#live = dependencies.live;
+    this.#commit = dependencies.commit;
+  }
+
+  /** Writes every leaf that is dirty now. Leaves that change meanwhile are dirty again afterwards. */
+  async writeDirty(ensureDurable: EnsureDurable): Promise<void> {
+    const rows = this.#map.takeDirty();
+    for (let at = 0; at < rows.length; at += CHECKPOINT_SLICE_LEAVES) {
+      try {
+        await this.#writeSlice(rows.slice(at, at + CHECKPOINT_SLICE_LEAVES), ensureDurable);
+      } catch (thrown) {
+        this.#map.keepDirty(rows.slice(at));
+        throw thrown;
+      }
+    }
+  }
+
+  async #writeSlice(candidates: readonly number[], ensureDurable: EnsureDurable): Promise<void> {
+    await this.#mergePartial(candidates);
+    // 1. Encode now: what is in the leaf at this moment is what will be stored.
+    const slice = this.#encode(candidates);
+    if (slice.rows.length === 0) return;
+    let failed = true;
+    try {
+      // 2. Only then ask which part of the journal must be durable for it.
+      await ensureDurable(slice.newest);
+      // 3. Leaves, filter bits and block counts change together or not at all.
+      this.#finish(slice);
+      await this.#commit(slice.changes);
+      failed = false;
+    } finally {
+      if (failed) this.#undo(slice);
+      for (const row of slice.rows) {
+        const mapped = slice.mapped.get(row);
+        if (!failed && mapped !== undefined) this.#map.cache.setStoredMapped(row, mapped);
+        this.#map.endWriting(row, failed);
+      }
+    }
+  }
+
+  async #mergePartial(rows: readonly number[]): Promise<void> {
+    const { cache, layers } = this.#map;
+    const isPartial = (row: number): boolean => cache.has(row, LeafFlag.DIRTY) && cache.has(row, LeafFlag.PARTIAL);
+    const partial = rows.filter(isPartial);
+    if (partial.length === 0) return;
+    await this.#rows.prefetch(partial.map((row) => leafKey(cache.layerOf(row), cache.leafOf(row))));
+    for (const row of partial) {
+      const layer = layers.get(cache.layerOf(row));
+      if (!isPartial(row) || layer === undefined) continue;
+      try {
+        this.#map.install(layer, cache.leafOf(row));
+      } catch (thrown) {
+        // One damaged leaf must not keep every other volume from being checkpointed: its own volume is refused.
+        if (!(thrown instanceof StoreError) || thrown.code !== 'DAMAGED') throw thrown;
+        this.#damaged(layer, thrown.message);
+        this.#map.keepDirty([row]);
+      }
+    }
+  }
+
+  #encode(candidates: readonly number[]): Slice {
+    const { cache, layers } = this.#map;
+    const slice: Slice = {
+      rows: [],
+      changes: [],
+      newest: 0,
+      chunks: new Map(),
+      mapped: new Map(),
+      counts: new Map(),
+      present: [],
+      flips: null,
+    };
+    for (const row of candidates) {
+      // Released, written by an earlier slice, or turned partial again: then it stands in the list of the next round.
+      if (!cache.has(row, LeafFlag.DIRTY) || cache.has(row, LeafFlag.PARTIAL)) continue;
+      const layer = layers.get(cache.layerOf(row));
+      if (layer === undefined || layer.state === 'dropped') continue;
+      const leaf = cache.leafOf(row);
+      const bytes = encodeLeaf(cache.entriesOf(row), cache.baseOf(row), layer.parent === 0);
+      const key = leafKey(layer.id, leaf);
+      slice.changes.push(bytes === null ? this.#rows.remove(key) : this.#rows.put(key, bytes));
+      const mapped = bytes === null ? 0 : mappedIn(bytes);
+      slice.mapped.set(row, mapped);
+      slice.counts.set(layer, (slice.counts.get(layer) ?? 0) + mapped - cache.storedMappedOf(row));
+      slice.present.push({ layer, leaf, present: bytes !== null });
+      slice.newest = Math.max(slice.newest, cache.newestOf(row));
+      this.#map.beginWriting(row);
+      slice.rows.push(row);
+    }
+    return slice;
+  }
+
+  /** Adds filter chunks and block counts, which are read as late as possible. */
+  #finish(slice: Slice): void {
+    slice.flips = [];
+    for (const { layer, leaf, present } of slice.present) {
+      if (layer.filter.has(leaf) === present) continue;
+      slice.flips.push({ layer, leaf, before: !present });
+      let chunks = slice.chunks.get(layer);
+      if (chunks === undefined) slice.chunks.set(layer, (chunks = new Set()));
+      chunks.add(layer.filter.set(leaf, present));
+    }
+    for (const [layer, chunks] of slice.chunks) {
+      for (const chunk of chunks) {
+        const bits = layer.filter.chunk(chunk);
+        const key = filterKey(layer.id, chunk);
+        slice.changes.push(bits === null ? this.#rows.remove(key) : this.#rows.put(key, bits));
+      }
+    }
+    for (const [layer, change] of slice.counts) {
+      layer.storedBlocks += change;
+      slice.changes.push(this.#rows.put(countKey(layer.id), encodeCount(layer.storedBlocks)));
+    }
+  }
+
+  /** After a failed commit nothing of the slice is stored: memory goes back to what is. */
+  #undo(slice: Slice): void {
+    if (slice.flips === null) return;
+    for (const { layer, leaf, before } of slice.flips) layer.filter.set(leaf, before);
+    for (const [layer, change] of slice.counts) layer.storedBlocks -= change;
+  }
+
+  /** Removes the stored leaves of a dropped layer, whose DROP must be durable, in slices. */
+  async purge(layer: Layer, ensureDurable: EnsureDurable): Promise<void> {
+    await ensureDurable(layer.newest);
+    const entries = new Float64Array(LEAF_BLOCKS);
+    const unitBytes = layer.blockBytes / 64;
+    for (;;) {
+      const rows = this.#rows.take(leavesOf(layer.id), CHECKPOINT_SLICE_LEAVES);
+      if (rows.length === 0) break;
+      await this.#commit(rows.map((row) => this.#rows.remove(row.key)));
+      for (const row of rows) {
+        if (row.value === null || !decodeLeaf(row.value, entries, 0)) continue;
+        for (const entry of entries) if (entry > 0) this.#live(slotOf(entry), -storedUnitsOf(entry) * unitBytes);
+      }
+    }
+    for (;;) {
+      const rows = this.#rows.take(filtersOf(layer.id), FILTER_LEAVES);
+      if (rows.length === 0) break;
+      await this.#commit(rows.map((row) => this.#rows.remove(row.key)));
+    }
+    await this.#commit([this.#rows.remove(countKey(layer.id))]);
+    layer.filter.clear();
+    layer.storedBlocks = 0;
+  }
+}

@@ -1,0 +1,263 @@
+import type { Clock } from '../base/clock.js';
+import type { BlockRequest, DeviceFault } from '../device/block-device.js';
+import type { KeyringId } from '../io/block-keys.js';
+import type { Files } from '../io/files.js';
+import { OpenBatch, OpenStatus } from '../io/open-batch.js';
+import type { Engine } from './engine.js';
+import { LEAF_BLOCKS } from './limits.js';
+import { offsetUnitsOf, slotOf, storedUnitsOf, UNLOADED } from './location.js';
+import type { Layer } from './map/layer.js';
+
+/** What a read must know of the head that it goes through. */
+export interface ReadSource {
+  readonly layer: Layer;
+  readonly keyring: KeyringId;
+}
+
+/** A block that could not be opened, for the log, the counters and the scrub to come. */
+export interface BadBlock {
+  readonly layer: number;
+  readonly block: number;
+  readonly slot: number;
+  readonly fileOffset: number;
+  /** An OpenStatus, or a negative errno. */
+  readonly status: number;
+}
+
+interface Part {
+  request: BlockRequest;
+  source: ReadSource;
+  firstRow: number;
+  endRow: number;
+}
+
+/** A batch under way: reused when it is done. */
+class ReadBatch {
+  readonly open = new OpenBatch();
+  readonly parts: Part[] = [];
+  partCount = 0;
+  /** Segment slot by row. */
+  readonly slots: number[] = [];
+  /** Slots pinned while the batch is with the reader threads. */
+  readonly pinned: number[] = [];
+
+  clear(): void {
+    this.open.clear();
+    this.partCount = 0;
+    this.pinned.length = 0;
+  }
+
+  addPart(request: BlockRequest, source: ReadSource, firstRow: number): void {
+    const row = this.partCount;
+    if (row === this.parts.length) this.parts.push({ request, source, firstRow, endRow: firstRow });
+    else {
+      const part = this.parts[row];
+      part.request = request;
+      part.source = source;
+      part.firstRow = firstRow;
+    }
+    this.partCount = row + 1;
+  }
+}
+
+const STATUS_TEXT: Readonly<Record<number, string>> = {
+  [OpenStatus.UNAUTHENTIC]: 'the block does not authenticate',
+  [OpenStatus.HEADER]: 'the block header is damaged',
+  [OpenStatus.GENERATION]: 'an older block lies where a write was lost',
+  [OpenStatus.KEY]: 'the block names a key that is not of this volume',
+  [OpenStatus.SHORT]: 'the segment ends before the block',
+};
+
+export function describeStatus(status: number): string {
+  return STATUS_TEXT[status] ?? `read failed with errno ${-status}`;
+}
+
+/**
+ * Gathers the reads of one turn of the event loop into one kernel call. What is in the page cache is answered without
+ * leaving the thread; the rest goes to reader threads, and leaves of the map that are not in memory are fetched first.
+ */
+export class ReadQueue {
+  readonly #files: Files;
+  readonly #clock: Clock;
+  readonly #engine: () => Engine | null;
+  readonly #bad: (block: BadBlock) => void;
+  #requests: BlockRequest[] = [];
+  #sources: ReadSource[] = [];
+  #scheduled = false;
+  readonly #idle: ReadBatch[] = [];
+  /** Batches with the reader threads. */
+  #under = 0;
+  #drained: (() => void)[] = [];
+
+  constructor(dependencies: {
+    files: Files;
+    clock: Clock;
+    /** null while the store reopens: reads wait. */
+    engine: () => Engine | null;
+    bad: (block: BadBlock) => void;
+  }) {
+    this.#files = dependencies.files;
+    this.#clock = dependencies.clock;
+    this.#engine = dependencies.engine;
+    this.#bad = dependencies.bad;
+  }
+
+  /** Takes a READ whose range is inside the layer and aligned to its blocks. */
+  submit(request: BlockRequest, source: ReadSource): void {
+    this.#requests.push(request);
+    this.#sources.push(source);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#clock.endOfTurn(this.#run);
+  }
+
+  /** Looks again at what waits; after the store has reopened. */
+  wake(): void {
+    if (this.#scheduled || this.#requests.length === 0) return;
+    this.#scheduled = true;
+    this.#clock.endOfTurn(this.#run);
+  }
+
+  /** Resolves when no batch is with the reader threads. */
+  async drain(): Promise<void> {
+    if (this.#under > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
+  }
+
+  /** Fails everything that waits. */
+  failAll(fault: DeviceFault): void {
+    const requests = this.#requests;
+    this.#requests = [];
+    this.#sources = [];
+    for (const request of requests) request.done(fault);
+  }
+
+  readonly #run = (): void => {
+    this.#scheduled = false;
+    const engine = this.#engine();
+    if (engine === null || this.#requests.length === 0) return;
+    const requests = this.#requests;
+    const sources = this.#sources;
+    this.#requests = [];
+    this.#sources = [];
+    const batch = this.#idle.pop() ?? new ReadBatch();
+    batch.clear();
+    for (let n = 0; n < requests.length; n += 1) this.#add(engine, batch, requests[n], sources[n]);
+    if (batch.partCount === 0) {
+      this.#idle.push(batch);
+      return;
+    }
+    if (batch.open.count === 0 || this.#files.openNow(batch.open) === 0) {
+      this.#finish(batch);
+      return;
+    }
+    this.#under += 1;
+    for (let row = 0; row < batch.open.count; row += 1) {
+      if (batch.open.status[row] !== OpenStatus.MISS) continue;
+      const slot = batch.slots[row];
+      engine.segmentFiles.pin(slot);
+      batch.pinned.push(slot);
+    }
+    this.#files.openLater(batch.open, () => {
+      for (const slot of batch.pinned) engine.segmentFiles.unpin(slot);
+      this.#under -= 1;
+      this.#finish(batch);
+      if (this.#under === 0) {
+        const drained = this.#drained;
+        this.#drained = [];
+        for (const resolve of drained) resolve();
+      }
+    });
+  };
+
+  /** Adds the rows of one request, or puts it aside until a leaf or a file is there. */
+  #add(engine: Engine, batch: ReadBatch, request: BlockRequest, source: ReadSource): void {
+    const { map, table, segmentFiles } = engine;
+    const { layer, keyring } = source;
+    const blockBytes = layer.blockBytes;
+    const unit = blockBytes / 64;
+    const firstRow = batch.open.count;
+    const destination = batch.open.destinations.length;
+    batch.open.destinations.push(request.data);
+    const first = request.offsetBytes / blockBytes;
+    const count = request.lengthBytes / blockBytes;
+    for (let n = 0; n < count; n += 1) {
+      const location = map.locate(layer, first + n);
+      const at = request.dataOffset + n * blockBytes;
+      if (location > 0) {
+        const slot = slotOf(location);
+        const file = segmentFiles.opened(slot);
+        if (file === undefined) {
+          this.#giveBack(batch, firstRow, destination);
+          this.#openLater(engine, slot, request, source);
+          return;
+        }
+        batch.slots[batch.open.count] = slot;
+        batch.open.add(
+          file,
+          offsetUnitsOf(location) * unit,
+          storedUnitsOf(location) * unit,
+          table.generations[slot],
+          first + n,
+          keyring,
+          destination,
+          at,
+          blockBytes,
+        );
+      } else if (location === UNLOADED) {
+        this.#giveBack(batch, firstRow, destination);
+        this.#fetchLater(engine, Math.floor((first + n) / LEAF_BLOCKS), request, source);
+        return;
+      } else {
+        request.data.fill(0, at, at + blockBytes);
+      }
+    }
+    batch.addPart(request, source, firstRow);
+    batch.parts[batch.partCount - 1].endRow = batch.open.count;
+  }
+
+  #giveBack(batch: ReadBatch, firstRow: number, destination: number): void {
+    batch.open.count = firstRow;
+    batch.open.destinations.length = destination;
+  }
+
+  #fetchLater(engine: Engine, leaf: number, request: BlockRequest, source: ReadSource): void {
+    engine.map.fetch(source.layer, leaf, (failure) => {
+      if (failure === null || this.#engine() !== engine) this.submit(request, source);
+      else request.done({ code: 'IO', detail: failure.message });
+    });
+  }
+
+  #openLater(engine: Engine, slot: number, request: BlockRequest, source: ReadSource): void {
+    engine.segmentFiles.open(slot).then(
+      () => {
+        this.submit(request, source);
+      },
+      (thrown: unknown) => {
+        if (this.#engine() !== engine) this.submit(request, source);
+        else request.done({ code: 'IO', detail: `segment ${slot} cannot be opened: ${String(thrown)}` });
+      },
+    );
+  }
+
+  #finish(batch: ReadBatch): void {
+    const { status, numbers } = batch.open;
+    for (let n = 0; n < batch.partCount; n += 1) {
+      const part = batch.parts[n];
+      let fault: DeviceFault | null = null;
+      for (let row = part.firstRow; row < part.endRow; row += 1) {
+        if (status[row] === OpenStatus.OK) continue;
+        const block = numbers[row * 3 + 1];
+        this.#bad({
+          layer: part.source.layer.id,
+          block,
+          slot: batch.slots[row],
+          fileOffset: numbers[row * 3],
+          status: status[row],
+        });
+        fault ??= { code: 'IO', detail: `block ${block}: ${describeStatus(status[row])}` };
+      }
+      part.request.done(fault);
+    }
+    this.#idle.push(batch);
+  }
+}

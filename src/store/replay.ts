@@ -1,0 +1,153 @@
+import { assert } from '../base/assert.js';
+import type { Log } from '../base/log.js';
+import { RecordKind, type RecordHeader } from './journal/record.js';
+import type { ScanSink } from './journal/journal-scan.js';
+import { HOLE, packLocation, WHOLE_STORED_UNITS } from './location.js';
+import type { BlockMap } from './map/block-map.js';
+import type { Layer } from './map/layer.js';
+import { StoreError } from './store-error.js';
+
+/**
+ * Applies scanned records to the map: exactly what publishing them did. After a gap every layer is suspect until its
+ * next record shows, by its ordinal, that the gap held nothing of it; those that stay suspect are refused by name.
+ */
+export class Replay implements ScanSink {
+  readonly #map: BlockMap;
+  readonly #log: Log;
+  /** Waits until memory has room for more dirty leaves. */
+  readonly #makeRoom: () => Promise<void>;
+  readonly #suspects = new Set<Layer>();
+  readonly #unknown = new Set<number>();
+  #gapSeen = false;
+  /** Highest layer id seen. */
+  layerMax = 0;
+  damagedRecords = 0;
+  gaps = 0;
+  readonly dropped: Layer[] = [];
+
+  constructor(dependencies: { map: BlockMap; log: Log; makeRoom: () => Promise<void> }) {
+    this.#map = dependencies.map;
+    this.#log = dependencies.log;
+    this.#makeRoom = dependencies.makeRoom;
+  }
+
+  record(header: RecordHeader, slot: number, offset: number, payloadDamaged: boolean): Promise<void> | void {
+    if (payloadDamaged) {
+      this.damagedRecords += 1;
+      this.#log.error(
+        { slot, offset, layer: header.layer, sequence: header.sequence },
+        'store: a durable record has a damaged payload; its blocks are judged by their own tags when read',
+      );
+    }
+    if (header.kind === RecordKind.PAD) return;
+    this.layerMax = Math.max(this.layerMax, header.layer);
+    if (header.kind === RecordKind.OPEN) this.#open(header);
+    const layer = this.#map.layers.get(header.layer);
+    if (layer === undefined) {
+      this.#stranger(header);
+      return;
+    }
+    this.#checkOrdinal(layer, header);
+    if (layer.state === 'dropped') return;
+    switch (header.kind) {
+      case RecordKind.WRITE:
+      case RecordKind.HOLE:
+        this.#write(layer, header, slot, offset);
+        break;
+      case RecordKind.DROP:
+        this.#map.dropLayer(layer, header.sequence);
+        this.dropped.push(layer);
+        break;
+      case RecordKind.OPEN:
+        break;
+      default:
+        throw new StoreError(`the journal holds records of kind ${header.kind}: use a newer gfs`, {
+          code: 'NEWER_FORMAT',
+          subject: 'journal',
+        });
+    }
+    if (this.#map.dirtyLeaves >= this.#map.dirtyLeavesMax) return this.#makeRoom();
+  }
+
+  #open(header: RecordHeader): void {
+    const sizeBlocks = header.extents.length === 1 ? header.extents[0].first : 0;
+    const layer = this.#map.layers.get(header.layer);
+    if (layer !== undefined) {
+      // Of a layer that is there: it has grown. The checkpoint may already know a later size.
+      layer.sizeBlocks = Math.max(layer.sizeBlocks, sizeBlocks);
+      return;
+    }
+    this.#map.addLayer({
+      id: header.layer,
+      parent: header.parent,
+      blockBytes: header.blockBytes,
+      sizeBlocks,
+      state: 'head',
+      damage: '',
+      ordinal: header.ordinal - 1,
+    });
+  }
+
+  #write(layer: Layer, header: RecordHeader, slot: number, offset: number): void {
+    if (header.blockBytes !== layer.blockBytes) {
+      this.#refuse(layer, `record ${header.sequence} has another block size`);
+      return;
+    }
+    const unit = layer.blockBytes / 64;
+    const stored = unit * WHOLE_STORED_UNITS;
+    let at = offset + header.payloadOffset;
+    for (const extent of header.extents) {
+      if (extent.first + extent.count > layer.sizeBlocks) {
+        this.#refuse(layer, `record ${header.sequence} writes past the end of the layer`);
+        return;
+      }
+      if (extent.zeros) {
+        this.#map.setHole(layer, extent.first, extent.count, header.sequence);
+      } else {
+        const location = packLocation(slot, at / unit, WHOLE_STORED_UNITS);
+        assert(location !== HOLE, 'a location is never a hole');
+        this.#map.setBlocks(layer, extent.first, extent.count, location, header.sequence);
+        at += extent.count * stored;
+      }
+    }
+  }
+
+  #checkOrdinal(layer: Layer, header: RecordHeader): void {
+    if (header.ordinal <= layer.ordinal) return; // The checkpoint is ahead of this record.
+    if (this.#suspects.delete(layer) && header.ordinal !== layer.ordinal + 1) {
+      this.#refuse(layer, `records ${layer.ordinal + 1} to ${header.ordinal - 1} of it are lost in damaged journal`);
+    }
+    layer.ordinal = header.ordinal;
+  }
+
+  /** A record of a layer that nobody opened: damage, unless a gap explains it. */
+  #stranger(header: RecordHeader): void {
+    if (this.#unknown.has(header.layer)) return;
+    this.#unknown.add(header.layer);
+    this.#log.error(
+      { layer: header.layer, sequence: header.sequence, gap: this.#gapSeen },
+      'store: the journal names a layer that is not known; its records are ignored and its volume is refused',
+    );
+  }
+
+  gap(from: number, to: number, slot: number, offset: number): void {
+    this.gaps += 1;
+    this.#gapSeen = true;
+    this.#log.error({ slot, offset, from, to }, 'store: durable journal records are damaged');
+    for (const layer of this.#map.layers.values()) if (layer.state !== 'dropped') this.#suspects.add(layer);
+  }
+
+  /** Refuses what no later record has cleared. Returns the layers that are refused. */
+  finish(): Layer[] {
+    for (const layer of this.#suspects) {
+      this.#refuse(layer, 'the journal is damaged where this volume may have been written');
+    }
+    this.#suspects.clear();
+    return [...this.#map.layers.values()].filter((layer) => layer.damage !== '');
+  }
+
+  #refuse(layer: Layer, damage: string): void {
+    if (layer.damage === '') layer.damage = damage;
+    this.#log.error({ layer: layer.id, damage }, 'store: a layer is refused');
+  }
+}

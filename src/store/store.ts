@@ -1,0 +1,372 @@
+import type { Clock, Random, Timer } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
+import type { Closable } from '../base/lifecycle.js';
+import type { Log } from '../base/log.js';
+import type { DeviceFault } from '../device/block-device.js';
+import type { BlockKeys, Checksums } from '../io/block-keys.js';
+import type { Files, SpaceReport } from '../io/files.js';
+import { openEngine, type Engine, type EngineDependencies, type EngineOptions } from './engine.js';
+import { Head, type HeadOptions } from './head.js';
+import { RecordKind } from './journal/record.js';
+import { CHECKPOINT_INTERVAL_MS_DEFAULT, JOURNAL_REPLAY_BYTES_DEFAULT, MAP_CACHE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT } from './limits.js';
+import { Layer } from './map/layer.js';
+import type { MapEnvironment } from './map/map-environment.js';
+import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
+import { StoreError } from './store-error.js';
+import { WriteQueue } from './write-queue.js';
+
+export interface StoreOptions {
+  readonly storagePath: string;
+  /** 16 bytes. */
+  readonly nodeId: Uint8Array;
+  readonly segmentBytes?: number;
+  readonly mapCacheBytes?: number;
+  /** Appends wait when a start would have to replay so much. */
+  readonly journalReplayBytesMax?: number;
+  readonly checkpointIntervalMs?: number;
+}
+
+export interface StoreDependencies {
+  readonly files: Files;
+  readonly keys: BlockKeys;
+  readonly checksums: Checksums;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly openEnvironment: (path: string) => Promise<MapEnvironment>;
+  readonly probeEnvironment: (path: string) => Promise<string>;
+}
+
+/** opening -> ready -> reopening -> ready ... -> closed. Moves in `#become` only. */
+export type StoreState = 'opening' | 'ready' | 'reopening' | 'closed';
+
+const REOPEN_DELAY_MS_FIRST = 500;
+const REOPEN_DELAY_MS_MAX = 30_000;
+const CHECKPOINT_RETRY_MS = 1000;
+/** Damaged blocks logged one by one; beyond it every thousandth. */
+const BAD_BLOCKS_LOGGED = 200;
+
+/**
+ * The block store of a node: layers of sealed blocks in one journal. After a failed append or fdatasync it stops
+ * acknowledging, and serves again only from what it has read back from the disk.
+ */
+export class Store implements Closable {
+  readonly #options: Required<StoreOptions>;
+  readonly #io: StoreDependencies;
+  #engine: Engine | null = null;
+  #state: StoreState = 'opening';
+  #reason = '';
+  readonly #reads: ReadQueue;
+  readonly #writes: WriteQueue;
+  readonly #heads = new Set<Head>();
+  #checkpointTimer: Timer | null = null;
+  #checkpointRetryAtMs = 0;
+  #retryTimer: Timer | null = null;
+  #waiters: { resolve: (engine: Engine) => void; reject: (error: StoreError) => void }[] = [];
+  #reopening: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
+  /** Blocks that could not be opened since start. */
+  badBlocks = 0;
+
+  private constructor(options: StoreOptions, dependencies: StoreDependencies) {
+    this.#options = {
+      segmentBytes: SEGMENT_BYTES_DEFAULT,
+      mapCacheBytes: MAP_CACHE_BYTES_DEFAULT,
+      journalReplayBytesMax: JOURNAL_REPLAY_BYTES_DEFAULT,
+      checkpointIntervalMs: CHECKPOINT_INTERVAL_MS_DEFAULT,
+      ...options,
+    };
+    this.#io = dependencies;
+    const engine = (): Engine | null => (this.#state === 'ready' ? this.#engine : null);
+    this.#reads = new ReadQueue({
+      files: dependencies.files,
+      clock: dependencies.clock,
+      engine,
+      bad: (block) => {
+        this.#badBlock(block);
+      },
+    });
+    this.#writes = new WriteQueue(
+      { replayBytesMax: this.#options.journalReplayBytesMax },
+      {
+        clock: dependencies.clock,
+        checksums: dependencies.checksums,
+        engine,
+        wantCheckpoint: () => {
+          this.#startCheckpoint();
+        },
+      },
+    );
+  }
+
+  /** Opens the store in a storage path, recovering what a crash left. Throws StoreError or FileError. */
+  static async open(options: StoreOptions, dependencies: StoreDependencies): Promise<Store> {
+    const store = new Store(options, dependencies);
+    store.#engine = await store.#openEngine(false);
+    store.#become('ready', '');
+    store.#armCheckpoint();
+    return store;
+  }
+
+  get state(): StoreState {
+    return this.#state;
+  }
+
+  /** Why it is not ready, the last error and the next try; '' when ready. */
+  get stateReason(): string {
+    return this.#reason;
+  }
+
+  /** The engine, for reports; null while there is none. */
+  get engine(): Engine | null {
+    return this.#engine;
+  }
+
+  get waitingChanges(): number {
+    return this.#writes.waiting;
+  }
+
+  space(): Promise<SpaceReport> {
+    return this.#io.files.space(this.#options.storagePath);
+  }
+
+  #become(state: StoreState, reason: string): void {
+    this.#state = state;
+    this.#reason = reason;
+    if (state === 'ready' || state === 'closed') {
+      const waiters = this.#waiters;
+      this.#waiters = [];
+      for (const waiter of waiters) {
+        if (state === 'ready' && this.#engine !== null) waiter.resolve(this.#engine);
+        else waiter.reject(closedError());
+      }
+    }
+  }
+
+  #whenReady(): Promise<Engine> {
+    if (this.#state === 'ready' && this.#engine !== null) return Promise.resolve(this.#engine);
+    if (this.#state === 'closed') return Promise.reject(closedError());
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  #openEngine(distrustCache: boolean): Promise<Engine> {
+    const { storagePath, nodeId, segmentBytes, mapCacheBytes } = this.#options;
+    const options: EngineOptions = { storagePath, nodeId, segmentBytes, mapCacheBytes, distrustCache };
+    const dependencies: EngineDependencies = this.#io;
+    return openEngine(options, dependencies, {
+      wantPad: () => {
+        this.#writes.wake();
+      },
+      progressed: () => {
+        if (this.#writes.waiting > 0) this.#writes.wake();
+      },
+      failed: (error) => {
+        this.#failed(error);
+      },
+    });
+  }
+
+  /** The disk failed. Nothing is acknowledged any more until the store has been reopened from what is on the disk. */
+  #failed(error: StoreError): void {
+    if (this.#state !== 'ready') return;
+    this.#io.log.error({ error: error.message }, 'store: the disk failed; reopening from what it holds');
+    this.#become('reopening', `${error.message}; reopening`);
+    this.#reopening = this.#reopen().finally(() => {
+      this.#reopening = null;
+    });
+  }
+
+  async #reopen(): Promise<void> {
+    const old = this.#engine;
+    if (this.#checkpointTimer !== null) this.#io.clock.clear(this.#checkpointTimer);
+    await this.#reads.drain();
+    if (old !== null) {
+      await old.journal.drain();
+      await old.checkpointer.settled();
+      await old.dispose().catch(() => undefined);
+    }
+    this.#engine = null;
+    let delayMs = REOPEN_DELAY_MS_FIRST;
+    while (this.#closing === null) {
+      try {
+        this.#engine = await this.#openEngine(true);
+        break;
+      } catch (thrown) {
+        const reason = `reopening failed: ${messageOf(thrown)}; tried again in ${delayMs} ms`;
+        this.#io.log.error({ error: messageOf(thrown), delayMs }, 'store: reopening failed');
+        this.#become('reopening', reason);
+        await new Promise<void>((resolve) => {
+          this.#io.clock.after(delayMs, resolve);
+        });
+        delayMs = Math.min(delayMs * 2, REOPEN_DELAY_MS_MAX);
+      }
+    }
+    if (this.#engine === null) {
+      // Closed meanwhile: whoever waits must not wait for ever.
+      this.#writes.failAll({ code: 'CLOSED' }, closedError());
+      return;
+    }
+    for (const head of this.#heads) {
+      try {
+        head.rebind(this.#engine);
+      } catch (thrown) {
+        this.#io.log.error({ layer: head.options.layer, error: messageOf(thrown) }, 'store: a volume did not survive');
+        head.close();
+      }
+    }
+    this.#become('ready', '');
+    this.#armCheckpoint();
+    this.#reads.wake();
+    this.#writes.wake();
+  }
+
+  #badBlock(block: BadBlock): void {
+    this.badBlocks += 1;
+    if (this.badBlocks > BAD_BLOCKS_LOGGED && this.badBlocks % 1000 !== 0) return;
+    this.#io.log.error({ ...block, badBlocks: this.badBlocks }, `store: ${describeStatus(block.status)}`);
+  }
+
+  #armCheckpoint(): void {
+    this.#checkpointTimer = this.#io.clock.after(this.#options.checkpointIntervalMs, () => {
+      if (this.#engine !== null && this.#engine.checkpointer.replayBytes > 0) this.#startCheckpoint();
+      this.#armCheckpoint();
+    });
+  }
+
+  #startCheckpoint(): void {
+    const engine = this.#engine;
+    const { clock } = this.#io;
+    if (this.#state !== 'ready' || engine === null || clock.monotonicMs() < this.#checkpointRetryAtMs) return;
+    engine.checkpointer.start((failure) => {
+      if (failure === null) {
+        void engine.reserve.hold();
+        this.#writes.wake();
+        return;
+      }
+      this.#checkpointRetryAtMs = clock.monotonicMs() + CHECKPOINT_RETRY_MS;
+      if (this.#retryTimer !== null) clock.clear(this.#retryTimer);
+      this.#retryTimer = clock.after(CHECKPOINT_RETRY_MS, () => {
+        this.#retryTimer = null;
+        this.#writes.wake();
+      });
+    });
+  }
+
+  /** Writes a checkpoint of everything published so far. */
+  async checkpoint(): Promise<void> {
+    const engine = await this.#whenReady();
+    await engine.checkpointer.run();
+  }
+
+  /** An empty layer, durable when this resolves. */
+  async createLayer(blockBytes: number, sizeBlocks: number): Promise<number> {
+    const engine = await this.#whenReady();
+    const id = engine.takeLayerId();
+    const layer = new Layer({ id, parent: 0, blockBytes, sizeBlocks, state: 'head', damage: '', ordinal: 0 });
+    await this.#verb(engine, RecordKind.OPEN, layer, sizeBlocks, () => {
+      engine.map.layers.set(id, layer);
+    });
+    return id;
+  }
+
+  /** Grows a layer; durable when this resolves. */
+  async growLayer(id: number, sizeBlocks: number): Promise<void> {
+    const engine = await this.#whenReady();
+    const layer = engine.map.layers.get(id);
+    if (layer === undefined || layer.state === 'dropped') {
+      throw new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
+    }
+    if (sizeBlocks <= layer.sizeBlocks) return;
+    await this.#verb(engine, RecordKind.OPEN, layer, sizeBlocks, () => {
+      layer.sizeBlocks = Math.max(layer.sizeBlocks, sizeBlocks);
+    });
+  }
+
+  /** Drops a layer with all that is in it; fine if it is gone. Its leaves go with the next checkpoint. */
+  async dropLayer(id: number): Promise<void> {
+    const engine = await this.#whenReady();
+    const layer = engine.map.layers.get(id);
+    if (layer === undefined || layer.state === 'dropped') return;
+    await this.#verb(engine, RecordKind.DROP, layer, 0, (sequence) => {
+      engine.map.dropLayer(layer, sequence);
+      engine.checkpointer.purgeLater(layer);
+    });
+  }
+
+  #verb(
+    engine: Engine,
+    kind: typeof RecordKind.OPEN | typeof RecordKind.DROP,
+    layer: Layer,
+    sizeBlocks: number,
+    publish: (sequence: number) => void,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#writes.verb({
+        kind,
+        layer,
+        sizeBlocks,
+        parent: layer.parent,
+        publish,
+        done: (failure, sequence) => {
+          if (failure !== null) reject(failure);
+          // A layer verb is answered when its record is durable.
+          else engine.journal.synced(sequence).then(resolve, reject);
+        },
+      });
+    });
+  }
+
+  /** Opens the way into a layer. Throws DeviceError when the layer is unknown. */
+  openHead(options: HeadOptions): Head {
+    if (this.#engine === null) throw new StoreError('the store is not open', { code: 'CLOSED' });
+    const head = new Head(options, this.#engine, {
+      reads: this.#reads,
+      writes: this.#writes,
+      engine: () => (this.#state === 'ready' ? this.#engine : null),
+      whenReady: () => this.#whenReady(),
+    });
+    this.#heads.add(head);
+    return head;
+  }
+
+  closeHead(head: Head): void {
+    head.close();
+    this.#heads.delete(head);
+  }
+
+  /** Completes what was accepted, writes a checkpoint and lets go of everything. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeNow();
+    return this.#closing;
+  }
+
+  async #closeNow(): Promise<void> {
+    const { clock } = this.#io;
+    for (const head of this.#heads) head.close();
+    if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
+    if (this.#retryTimer !== null) clock.clear(this.#retryTimer);
+    await this.#reopening;
+    const engine = this.#engine;
+    if (engine !== null && this.#state === 'ready') {
+      await new Promise<void>((resolve) => {
+        this.#writes.fence(resolve);
+      });
+      await engine.checkpointer.run(true).catch((thrown: unknown) => {
+        this.#io.log.warn({ error: messageOf(thrown) }, 'store: no checkpoint at close; the next start replays more');
+      });
+    }
+    const fault: DeviceFault = { code: 'CLOSED' };
+    this.#become('closed', 'the store is closed');
+    if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
+    this.#reads.failAll(fault);
+    this.#writes.failAll(fault, closedError());
+    await this.#reads.drain();
+    await engine?.journal.drain();
+    await engine?.dispose();
+    this.#engine = null;
+  }
+}
+
+function closedError(): StoreError {
+  return new StoreError('the store is closed', { code: 'CLOSED' });
+}

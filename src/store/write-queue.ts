@@ -1,0 +1,360 @@
+import { assert } from '../base/assert.js';
+import type { Clock } from '../base/clock.js';
+import { Operation, RequestFlag, type BlockRequest, type DeviceFault } from '../device/block-device.js';
+import type { Checksums } from '../io/block-keys.js';
+import type { Engine } from './engine.js';
+import { AppendBatch } from './journal/append-batch.js';
+import { RecordKind } from './journal/record.js';
+import { BATCH_HOLE_LEAVES_MAX, LEAF_BLOCKS } from './limits.js';
+import type { Layer } from './map/layer.js';
+import type { SealingKey } from './sealing-keys.js';
+import { StoreError } from './store-error.js';
+
+/** What a write must know of the head that it goes through; rebound when the store reopens. */
+export interface WriteSource {
+  readonly layer: Layer;
+  readonly epoch: number;
+  readonly sealing: SealingKey;
+}
+
+/** A layer verb on its way into the journal. */
+export interface LayerVerb {
+  readonly kind: typeof RecordKind.OPEN | typeof RecordKind.DROP;
+  readonly layer: Layer;
+  readonly sizeBlocks: number;
+  readonly parent: number;
+  /** Called in the turn in which the record was appended, to change the layer tree in journal order. */
+  readonly publish: (sequence: number) => void;
+  /** Called when the record is appended (null) or cannot be. */
+  readonly done: (failure: StoreError | null, sequence: number) => void;
+}
+
+type Item =
+  | { readonly kind: 'request'; readonly request: BlockRequest; readonly source: WriteSource; progressBlocks: number }
+  | { readonly kind: 'verb'; readonly verb: LayerVerb }
+  | { readonly kind: 'fence'; readonly done: () => void };
+
+/** How long a full disk is believed before a write asks again. */
+const FULL_RETRY_MS = 1000;
+
+/**
+ * Every change of the store, in the order in which it was accepted. What arrived in one turn of the event loop becomes
+ * one batch; at most one append is in flight while the next one gathers; the map is published in journal order, and
+ * only then is a write acknowledged.
+ */
+export class WriteQueue {
+  readonly #clock: Clock;
+  readonly #checksums: Checksums;
+  readonly #engine: () => Engine | null;
+  readonly #replayBytesMax: number;
+  readonly #wantCheckpoint: () => void;
+  /** Accepted items; those before `#head` are done with. */
+  #items: Item[] = [];
+  #head = 0;
+  #scheduled = false;
+  #rolling = false;
+  #fullUntilMs = 0;
+  readonly #batch = new AppendBatch<Layer>();
+  /** Items completed by the append in flight. */
+  #finishing: Item[] = [];
+
+  constructor(
+    options: { replayBytesMax: number },
+    dependencies: {
+      clock: Clock;
+      checksums: Checksums;
+      /** null while the store reopens: changes wait. */
+      engine: () => Engine | null;
+      /** Limits are near: a checkpoint would help. */
+      wantCheckpoint: () => void;
+    },
+  ) {
+    this.#replayBytesMax = options.replayBytesMax;
+    this.#clock = dependencies.clock;
+    this.#checksums = dependencies.checksums;
+    this.#engine = dependencies.engine;
+    this.#wantCheckpoint = dependencies.wantCheckpoint;
+  }
+
+  get waiting(): number {
+    return this.#items.length - this.#head;
+  }
+
+  /** Takes a WRITE, TRIM or WRITE_ZEROES whose range is inside the layer and aligned to its blocks. */
+  submit(request: BlockRequest, source: WriteSource): void {
+    this.#push({ kind: 'request', request, source, progressBlocks: 0 });
+  }
+
+  verb(verb: LayerVerb): void {
+    this.#push({ kind: 'verb', verb });
+  }
+
+  /** Calls `done` when everything accepted before it has been published. */
+  fence(done: () => void): void {
+    this.#push({ kind: 'fence', done });
+  }
+
+  #push(item: Item): void {
+    this.#items.push(item);
+    this.wake();
+  }
+
+  /** Looks again at what waits: called when a limit that held it back may have gone. */
+  wake(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#clock.endOfTurn(this.#pump);
+  }
+
+  /** Forgets that the disk was full: space has been freed. */
+  spaceFreed(): void {
+    this.#fullUntilMs = 0;
+    this.wake();
+  }
+
+  /** Fails everything that waits. */
+  failAll(fault: DeviceFault, error: StoreError): void {
+    const items = this.#items.slice(this.#head);
+    this.#items = [];
+    this.#head = 0;
+    for (const item of items) {
+      if (item.kind === 'request') item.request.done(fault);
+      else if (item.kind === 'verb') item.verb.done(error, 0);
+      else item.done();
+    }
+  }
+
+  readonly #pump = (): void => {
+    this.#scheduled = false;
+    const engine = this.#engine();
+    if (engine === null || this.#rolling || engine.journal.appending) return;
+    if (this.waiting === 0 && !engine.journal.padWanted) return;
+    const blocked = this.#blocked(engine);
+    if (blocked && !engine.journal.padWanted) return;
+    this.#batch.begin(engine.journal.batchStart());
+    const needsSegment = blocked ? false : this.#gather(engine);
+    if (engine.journal.padWanted) this.#batch.addPad();
+    else this.#batch.closeRecord();
+    if (this.#batch.empty) {
+      this.#complete(engine);
+      if (needsSegment) void this.#roll(engine);
+      else if (this.waiting > 0) this.wake();
+      return;
+    }
+    engine.journal.append(this.#batch, (failure) => {
+      this.#appended(engine, failure);
+    });
+  };
+
+  /** Whether a limit holds changes back; whoever lifts it calls `wake`. */
+  #blocked(engine: Engine): boolean {
+    if (engine.journal.congested) return true;
+    const { checkpointer, map } = engine;
+    const replay = checkpointer.replayBytes;
+    const dirty = map.dirtyLeaves;
+    if (replay > this.#replayBytesMax / 2 || dirty > map.dirtyLeavesMax / 2) this.#wantCheckpoint();
+    return replay >= this.#replayBytesMax || dirty >= map.dirtyLeavesMax;
+  }
+
+  /** Moves items into the batch until it is full. True when the next item needs another segment. */
+  #gather(engine: Engine): boolean {
+    let leavesLeft = BATCH_HOLE_LEAVES_MAX;
+    let needsSegment = false;
+    while (this.#head < this.#items.length) {
+      const item = this.#items[this.#head];
+      if (item.kind === 'fence') {
+        // Nothing is in flight here, so everything before it is published once this batch holds nothing.
+        if (!this.#batch.empty || this.#finishing.length > 0) break;
+        this.#head += 1;
+        item.done();
+        continue;
+      }
+      if (item.kind === 'verb') {
+        if (!this.#batch.addVerb(item.verb.kind, item.verb.layer, item.verb.sizeBlocks, item.verb.parent)) {
+          needsSegment = true;
+          break;
+        }
+        this.#take(item);
+        // Alone at the end of its batch: publishing it must not overtake the extents before it.
+        break;
+      }
+      const { request, source } = item;
+      if (source.layer.state === 'dropped') {
+        this.#head += 1;
+        request.done({ code: 'CLOSED' });
+        continue;
+      }
+      const blockBytes = source.layer.blockBytes;
+      const first = request.offsetBytes / blockBytes;
+      const count = request.lengthBytes / blockBytes;
+      if (request.operation === Operation.WRITE) {
+        item.progressBlocks += this.#addData(request, source, first, count, item.progressBlocks);
+      } else {
+        const before = item.progressBlocks;
+        item.progressBlocks += this.#addHole(engine, source, first + before, count - before, leavesLeft);
+        leavesLeft -= Math.ceil((item.progressBlocks - before) / LEAF_BLOCKS);
+      }
+      if (item.progressBlocks < count) {
+        // Without payload so far the limit was the segment's end (or a trim's slice, which the next batch goes on with).
+        needsSegment = leavesLeft > 0 && this.#batch.payloadBytes === 0 && this.#batch.empty;
+        break;
+      }
+      this.#take(item);
+    }
+    this.#compact();
+    return needsSegment;
+  }
+
+  #take(item: Item): void {
+    this.#head += 1;
+    this.#finishing.push(item);
+  }
+
+  #compact(): void {
+    if (this.#head === this.#items.length) {
+      this.#items.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#items.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Adds as many blocks of a write as fit; zero blocks become holes. Returns the number taken. */
+  #addData(request: BlockRequest, source: WriteSource, first: number, count: number, from: number): number {
+    const batch = this.#batch;
+    const { layer, sealing } = source;
+    const blockBytes = layer.blockBytes;
+    const { data } = request;
+    let sourceNumber = -1;
+    let n = from;
+    while (n < count) {
+      batch.openRecord(layer, source.epoch);
+      let room = Math.min(batch.room(), count - n);
+      if (room === 0) return n - from;
+      // Alternating data and zeros use an extent each.
+      room = Math.min(room, batch.extentsLeft - 1);
+      for (const end = n + room; n < end; n += 1) {
+        const at = request.dataOffset + n * blockBytes;
+        if (data[at] === 0 && data[at + 511] === 0 && this.#checksums.isZero(data, at, blockBytes)) {
+          batch.addZeros(first + n, 1);
+          continue;
+        }
+        if (sourceNumber < 0) {
+          sourceNumber = batch.seal.sources.length;
+          batch.seal.sources.push(data);
+        }
+        batch.addBlock(first + n, sourceNumber, at, sealing.id, sealing.counter);
+        sealing.counter += 1;
+      }
+    }
+    return n - from;
+  }
+
+  /** Adds the parts of a hole that hide something. Returns the number of blocks dealt with. */
+  #addHole(engine: Engine, source: WriteSource, first: number, count: number, leavesMax: number): number {
+    const { layer } = source;
+    const { map } = engine;
+    const batch = this.#batch;
+    const end = first + count;
+    // Data of this batch is not in the map yet, so beside it a leaf that looks void may not be.
+    const certain = layer.parent === 0 && batch.payloadBytes === 0;
+    let block = first;
+    let leaves = leavesMax;
+    while (block < end) {
+      if (leaves <= 0) return block - first;
+      const stop = Math.min(end, (Math.floor(block / LEAF_BLOCKS) + 1) * LEAF_BLOCKS);
+      if (certain && map.isVoid(layer, Math.floor(block / LEAF_BLOCKS))) {
+        block = map.skipVoid(layer, block, end);
+        continue;
+      }
+      batch.openRecord(layer, source.epoch);
+      if (batch.extentsLeft === 0 || !batch.roomForZeros()) return block - first;
+      batch.addZeros(block, stop - block);
+      block = stop;
+      leaves -= 1;
+    }
+    return count;
+  }
+
+  #appended(engine: Engine, failure: StoreError | null): void {
+    if (failure !== null) {
+      const items = this.#finishing;
+      this.#finishing = [];
+      for (const item of items) {
+        if (item.kind === 'request') item.request.done({ code: 'IO', detail: failure.message });
+        else if (item.kind === 'verb') item.verb.done(failure, 0);
+      }
+      return;
+    }
+    // 1. Publish in journal order.
+    const { map } = engine;
+    for (let n = 0; n < this.#batch.publicationCount; n += 1) {
+      const row = this.#batch.publications[n];
+      if (row.location === 0) map.setHole(row.layer, row.first, row.count, row.sequence);
+      else map.setBlocks(row.layer, row.first, row.count, row.location, row.sequence);
+    }
+    // 2. Only then acknowledge.
+    this.#complete(engine);
+    if (this.waiting > 0) {
+      if (engine.journal.room <= 0) void this.#roll(engine);
+      else this.wake();
+    }
+  }
+
+  /** Completes the items whose last part is in the map. */
+  #complete(engine: Engine): void {
+    const items = this.#finishing;
+    if (items.length === 0) return;
+    this.#finishing = [];
+    const sequence = this.#batch.sequence - 1;
+    for (const item of items) {
+      if (item.kind === 'verb') {
+        item.verb.publish(sequence);
+        item.verb.done(null, sequence);
+      } else if (item.kind === 'request') {
+        const { request } = item;
+        if ((request.flags & RequestFlag.FUA) === 0) request.done(null);
+        else this.#whenDurable(engine, request, sequence);
+      }
+    }
+  }
+
+  #whenDurable(engine: Engine, request: BlockRequest, sequence: number): void {
+    engine.journal.sync(sequence, (failure) => {
+      request.done(failure === null ? null : { code: 'IO', detail: failure.message });
+    });
+  }
+
+  /** Takes the next segment; on a full disk fails the data writes that wait, and lets holes and verbs use the reserve. */
+  async #roll(engine: Engine): Promise<void> {
+    if (this.#rolling) return;
+    this.#rolling = true;
+    try {
+      if (this.#clock.monotonicMs() >= this.#fullUntilMs) {
+        if (await engine.journal.rollOver(false)) return;
+        this.#fullUntilMs = this.#clock.monotonicMs() + FULL_RETRY_MS;
+      }
+      this.#failData();
+      if (this.waiting > 0 && !(await engine.journal.rollOver(true))) {
+        this.failAll({ code: 'FULL' }, new StoreError('the disk is full and the reserve is used up', { code: 'FULL' }));
+      }
+    } catch (thrown) {
+      engine.journal.fail(thrown);
+    } finally {
+      this.#rolling = false;
+      this.wake();
+    }
+  }
+
+  #failData(): void {
+    const kept: Item[] = [];
+    for (const item of this.#items.slice(this.#head)) {
+      if (item.kind === 'request' && item.request.operation === Operation.WRITE) item.request.done({ code: 'FULL' });
+      else kept.push(item);
+    }
+    assert(this.#finishing.length === 0, 'nothing is in flight while segments change');
+    this.#items = kept;
+    this.#head = 0;
+  }
+}
