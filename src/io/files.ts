@@ -43,7 +43,10 @@ export interface Files {
   read(file: FileId, offset: number, into: Uint8Array, intoOffset: number, length: number): Promise<number>;
   /** Writes all of `bytes` at `offset` on a background thread. */
   write(file: FileId, offset: number, bytes: Uint8Array): Promise<void>;
-  /** Reserves disk space for a range (fallocate; the file grows). FileError NO_SPACE when there is none. */
+  /**
+   * Reserves disk space for a range (fallocate; the file grows). FileError NO_SPACE when there is not enough; what was
+   * reserved by then stays with the file, so who gives up removes or truncates it.
+   */
   allocate(file: FileId, offset: number, length: number): Promise<void>;
   /** Writes zeros to a range in the background, in pieces, so that later appends there need no allocation. */
   fillZeros(file: FileId, offset: number, length: number): Promise<void>;
@@ -52,7 +55,10 @@ export interface Files {
   truncate(file: FileId, length: number): Promise<void>;
   /** fdatasync on the sync thread. After a failure the kernel may have dropped the dirty pages: never retry and believe. */
   sync(file: FileId): Promise<void>;
-  /** Starts writeback of a range (sync_file_range WRITE), waits for it and resolves; says nothing about durability. */
+  /**
+   * Starts writeback of a range (sync_file_range WRITE), waits for it and resolves; says nothing about durability. A
+   * failure here counts as a failed sync: the kernel tells of lost pages only once.
+   */
   writeback(file: FileId, offset: number, length: number): Promise<void>;
   /** Drops clean cached pages of a range (posix_fadvise DONTNEED); length 0: to the end. */
   dropCache(file: FileId, offset: number, length: number): Promise<void>;

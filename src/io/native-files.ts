@@ -224,7 +224,14 @@ export class NativeFiles implements Files {
 
   async #believeFailures(verb: string, file: FileId, start: Start): Promise<void> {
     const path = this.#pathOf(file);
-    const outcome = await new Promise<Outcome>((resolve) => begin(start, resolve));
+    let refused = false;
+    const outcome = await new Promise<Outcome>((resolve) => {
+      const errno = start(resolve);
+      refused = errno < 0;
+      if (refused) resolve(errno);
+    });
+    // A full queue tried nothing, so it tells nothing about the pages.
+    if (refused) throw fileErrorOfErrno(verb, path, outcome);
     // Looked at after: a failure may have come while this one was on its way.
     const failed = outcome < 0 ? outcome : this.#failedWrites.get(file);
     if (failed === undefined) return;
@@ -234,16 +241,14 @@ export class NativeFiles implements Files {
   }
 }
 
+/** Starts a call of the addon; a negative errno says that it was not even queued. */
 type Start = (done: (outcome: Outcome) => void) => Outcome;
 
-/** Starts a call of the addon. A lane that takes nothing any more is an outcome like any other. */
-function begin(start: Start, resolve: (outcome: Outcome) => void): void {
-  const refused = start(resolve);
-  if (refused < 0) resolve(refused);
-}
-
 async function count(verb: string, path: string, start: Start): Promise<number> {
-  const outcome = await new Promise<Outcome>((resolve) => begin(start, resolve));
+  const outcome = await new Promise<Outcome>((resolve) => {
+    const refused = start(resolve);
+    if (refused < 0) resolve(refused);
+  });
   if (outcome < 0) throw fileErrorOfErrno(verb, path, outcome);
   return outcome;
 }
