@@ -38,7 +38,7 @@ async function main(argv: string[]): Promise<number> {
 
 /** `-d` or `--daemon`, unless the line begins with a verb: `gfs volume create -d` is a slip, not a daemon. */
 function isDaemon(argv: readonly string[]): boolean {
-  if (argv[0]?.startsWith('-') !== true) return false;
+  if (argv[0] === undefined || !argv[0].startsWith('-')) return false;
   const end = argv.indexOf('--');
   return (end < 0 ? argv : argv.slice(0, end)).some((argument) => argument === '-d' || argument === '--daemon');
 }

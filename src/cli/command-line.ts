@@ -38,26 +38,24 @@ export function parseCommandLine(argv: readonly string[], commands: readonly Com
   const record = (values: object): void => {
     raw = values as RawValues;
   };
-  const parser = addOptions(yargs([]), GLOBAL_OPTIONS)
-    .parserConfiguration({
-      'boolean-negation': false,
-      'camel-case-expansion': false,
-      'dot-notation': false,
-      'greedy-arrays': false,
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-      'strip-aliased': true,
-    })
-    .help(false)
-    .version(false)
-    .exitProcess(false)
-    .fail(false);
+  // First: switching yargs' own help off forgets an option of that name, and ours has it.
+  const parser = yargs([]).help(false).version(false).exitProcess(false).fail(false).parserConfiguration({
+    'boolean-negation': false,
+    'camel-case-expansion': false,
+    'dot-notation': false,
+    'greedy-arrays': false,
+    'parse-numbers': false,
+    'parse-positional-numbers': false,
+    'strip-aliased': true,
+  });
+  addOptions(parser, GLOBAL_OPTIONS);
   addCommands(parser, commands, 0, (command, values) => {
     found = command;
     record(values);
   });
   parser.command('$0', false, {}, record);
-  parser.parse(argv.map(splitShortOutput));
+  // Every handler is synchronous, and so is the parser then.
+  parser.parseSync(argv.map(splitShortOutput));
 
   const values: RawValues = raw ?? { _: [] };
   const words = values._.map(String);

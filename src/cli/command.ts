@@ -52,12 +52,12 @@ export interface CommandSpec<W extends WordSpecs, O extends OptionSpecs> {
   readonly words: W;
   readonly options: O;
   /** Resolves to the exit status; nothing means 0. */
-  run(words: WordValues<W>, options: OptionValues<O>, session: Session): Promise<number | void>;
+  run(words: WordValues<W>, options: OptionValues<O>, session: Session): Promise<number | undefined>;
 }
 
 /** A command whose own types are forgotten, as the parser and the help see it. */
 export type Command = Omit<CommandSpec<WordSpecs, OptionSpecs>, 'run'> & {
-  run(words: UntypedValues, options: UntypedValues, session: Session): Promise<number | void>;
+  run(words: UntypedValues, options: UntypedValues, session: Session): Promise<number | undefined>;
 };
 export type UntypedValues = Readonly<Record<string, boolean | string | readonly string[] | undefined>>;
 

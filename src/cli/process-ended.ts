@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { performance } from 'node:perf_hooks';
+import type { Clock } from '../base/clock.js';
 import { processStart } from '../ipc/process-start.js';
 
 const LOOK_MS = 20;
@@ -13,10 +13,11 @@ export async function processEnded(
   start: number,
   timeoutMs: number,
   signal: AbortSignal,
+  clock: Pick<Clock, 'monotonicMs'>,
 ): Promise<boolean> {
-  const endMs = performance.now() + timeoutMs;
+  const endMs = clock.monotonicMs() + timeoutMs;
   while (processStart(pid) === start) {
-    if (performance.now() > endMs) return false;
+    if (clock.monotonicMs() > endMs) return false;
     await delay(LOOK_MS, undefined, { signal });
   }
   return true;

@@ -1,7 +1,7 @@
 import type { ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import { assert } from '../base/assert.js';
 import type { CallWatch } from './client-channel.js';
-import { ClientError } from './client-error.js';
+import type { ClientError } from './client-error.js';
 import {
   IMAGE_MESSAGE_BYTES_MAX,
   IMPORT_ABANDON_MS_MAX,

@@ -7,13 +7,13 @@ export const completion = command({
   summary: 'print the completion script of a shell',
   details:
     'bash:  source <(gfs completion bash)\n' +
-    'zsh:   gfs completion zsh > "${fpath[1]}/_gfs"\n' +
+    'zsh:   source <(gfs completion zsh)\n' +
     'fish:  gfs completion fish > ~/.config/fish/completions/gfs.fish',
   words: { shell: { summary: SHELLS.join(', '), required: true, choices: SHELLS } },
   options: {},
   run({ shell }, _options, session) {
     session.world.stdout.write(COMPLETION_SCRIPTS[shell as (typeof SHELLS)[number]]);
-    return Promise.resolve();
+    return Promise.resolve(undefined);
   },
 });
 

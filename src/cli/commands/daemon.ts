@@ -53,7 +53,7 @@ export const daemonStop = command({
     const start = processStart(pid);
     await client.stop();
     if (start !== NOT_RUNNING) {
-      const ended = await processEnded(pid, start, session.timeoutMs, session.signal);
+      const ended = await processEnded(pid, start, session.timeoutMs, session.signal, session.world.clock);
       if (!ended) {
         throw failure(`the daemon (process ${String(pid)}) was told to end and still works on it; look at its log`);
       }
