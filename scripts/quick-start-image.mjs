@@ -84,8 +84,13 @@ export async function findPlaintext(folder, words) {
   for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    bytesRead += statSync(path).size;
-    if (await holds(path, Buffer.from(words))) found.push(path);
+    try {
+      bytesRead += statSync(path).size;
+      if (await holds(path, Buffer.from(words))) found.push(path);
+    } catch (thrown) {
+      // A daemon at work removes files too; anything else means that we have not looked.
+      if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT')) throw thrown;
+    }
   }
   return { bytesRead, found };
 }

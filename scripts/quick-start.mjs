@@ -91,7 +91,8 @@ export class Tour {
     await this.#gfsOk(['volume', 'expand', this.#volume, '--size', '+256M'], 'grown');
     this.#output.check((await this.#describe()).sizeBytes === 2 * VOLUME_BYTES, 'it is 512 MiB');
     await this.#gfsOk(['volume', 'list'], 'listed');
-    await this.#gfsOk(['events'], 'events are kept over the kill');
+    const events = await this.#gfsOk(['events'], 'events are shown');
+    this.#output.check(events.includes(this.#volume), 'those from before the kill are among them');
   }
 
   async #killAndRestart() {
@@ -169,6 +170,7 @@ export class Tour {
     const result = await this.#gfs(args);
     this.#output.check(result.status === 0, what, `exit status ${result.status}`);
     if (result.status !== 0) throw new TourEnded();
+    return result.stdout;
   }
 
   /** @param {readonly string[]} line @param {string} what */
