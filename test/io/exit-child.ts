@@ -60,7 +60,7 @@ function worker(task: string): Worker {
 
 register();
 if (how === 'exit') {
-  await startEverything(100);
+  void (await startEverything(100));
   process.exit(7);
 } else if (how === 'idle') {
   await Promise.all(await startEverything(20));

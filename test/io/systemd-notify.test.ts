@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { notifySystemd } from '../../src/io/systemd-notify.js';
 
@@ -35,10 +35,11 @@ describe('notifySystemd', () => {
       const socketPath = kind === 'path' ? name : `@galleon${name.replaceAll('/', '-')}`;
       const manager = spawn('python3', ['-c', MANAGER, socketPath], { stdio: ['ignore', 'pipe', 'inherit'] });
       try {
-        manager.stdout.setEncoding('utf8');
-        expect(await once(manager.stdout, 'data')).toEqual(['bound\n']);
+        const lines = createInterface(manager.stdout)[Symbol.asyncIterator]();
+        expect(await lines.next()).toEqual({ value: 'bound', done: false });
         expect(notifySystemd('READY=1\nSTATUS=serving', socketPath)).toBe(true);
-        expect(await once(manager.stdout, 'data')).toEqual(['READY=1\nSTATUS=serving\n']);
+        expect(await lines.next()).toEqual({ value: 'READY=1', done: false });
+        expect(await lines.next()).toEqual({ value: 'STATUS=serving', done: false });
       } finally {
         manager.kill('SIGKILL');
       }
