@@ -127,8 +127,13 @@ export function stretch(
   return new Promise((resolve, reject) => {
     // OpenSSL counts a little more than 128 * N * r * p.
     scrypt(passphrase, salt, bytes, { N, r, p, maxmem: 128 * r * (N + p) * 2 }, (failure, derived) => {
-      if (failure === null) resolve(derived);
-      else reject(failure);
+      if (failure !== null) {
+        reject(failure);
+        return;
+      }
+      // Not the Buffer itself: its slices are views, and wiping one would wipe what was taken out of it.
+      resolve(Uint8Array.from(derived));
+      derived.fill(0);
     });
   });
 }

@@ -21,7 +21,8 @@ export async function readPassphrase(
 ): Promise<Uint8Array> {
   const bytes = await rawPassphrase(source, dependencies);
   const end = endOfLine(bytes);
-  const passphrase = bytes.slice(0, end);
+  // A copy, also when the bytes are a Buffer, whose slices are views.
+  const passphrase = Uint8Array.from(bytes.subarray(0, end));
   bytes.fill(0);
   if (passphrase.length === 0) {
     throw new CryptoError(`the passphrase from ${describeSource(source)} is empty`, {
