@@ -167,14 +167,16 @@ export class Session {
   #negotiate(data: Buffer, from: number): void {
     let at = from;
     while (at < data.length && this.#state === 'negotiating') {
-      if (this.#socket.writableLength > this.#limits.negotiationOutputBytesMax) {
-        this.#waitForReader(data, at);
-        return;
-      }
       at = this.#negotiation.receive(data, at);
       const outcome = this.#negotiation.outcome;
       if (outcome !== null) {
         this.#conclude(outcome, data.subarray(at));
+        return;
+      }
+      // Below its own high-water mark the socket would never tell that it has drained.
+      const socket = this.#socket;
+      if (socket.writableLength > this.#limits.negotiationOutputBytesMax && socket.writableNeedDrain) {
+        this.#waitForReader(data, at);
         return;
       }
     }
@@ -185,11 +187,8 @@ export class Session {
     const socket = this.#socket;
     socket.pause();
     socket.once('drain', () => {
-      if (this.#state !== 'negotiating') return;
+      socket.resume();
       this.#negotiate(data, at);
-      // It may be waiting again; then it resumes from there.
-      if (this.#state === 'negotiating' && socket.writableLength <= this.#limits.negotiationOutputBytesMax)
-        socket.resume();
     });
   }
 
