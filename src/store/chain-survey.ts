@@ -80,7 +80,7 @@ export async function surveySince(
   dependencies: SurveyDependencies,
 ): Promise<ChainSurvey> {
   const recent = options.stored.filter(
-    (row) => row.state === 'ready' || (row.state === 'chain' && row.firstSequence > options.sequence),
+    (row) => row.state === 'ready' || (row.state === 'chain' && row.firstSequence >= options.sequence),
   );
   const headers = await headersOf(
     options,

@@ -34,7 +34,9 @@ export interface CheckpointerDependencies {
  */
 export class Checkpointer {
   readonly #io: CheckpointerDependencies;
-  #running: Promise<void> | null = null;
+  /** The last of the runs, one after another; settles, never rejects. */
+  #tail: Promise<void> = Promise.resolve();
+  #runs = 0;
   #position: JournalPosition;
   /** `journal.appendedBytes` at the published position. */
   #appendedAt: number;
@@ -60,9 +62,9 @@ export class Checkpointer {
     return this.#io.journal.appendedBytes - this.#appendedAt;
   }
 
-  /** Resolves when none runs, however it ended. */
-  async settled(): Promise<void> {
-    while (this.#running !== null) await this.#running.catch(() => undefined);
+  /** Resolves when every run asked for so far has ended, however. */
+  settled(): Promise<void> {
+    return this.#tail;
   }
 
   get position(): JournalPosition {
@@ -75,14 +77,16 @@ export class Checkpointer {
   }
 
   /** Writes a checkpoint that covers at least everything published before the call. */
-  async run(clean = false): Promise<void> {
-    // One that already runs may have taken its position too early for this caller.
-    await this.settled();
-    const running = this.#runNow(clean).finally(() => {
-      this.#running = null;
-    });
-    this.#running = running;
-    await running;
+  run(clean = false): Promise<void> {
+    this.#runs += 1;
+    // One that already runs may have taken its position too early for this caller, so this one follows it.
+    const run = this.#tail.then(() => this.#runNow(clean));
+    this.#tail = run
+      .catch(() => undefined)
+      .finally(() => {
+        this.#runs -= 1;
+      });
+    return run;
   }
 
   async #runNow(clean: boolean): Promise<void> {
@@ -140,7 +144,7 @@ export class Checkpointer {
 
   /** Starts one in the background unless one runs; failures are logged, and `then` is told in any case. */
   start(then: (failure: unknown) => void): void {
-    if (this.#running !== null) return;
+    if (this.#runs > 0) return;
     this.run().then(
       () => {
         then(null);

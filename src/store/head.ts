@@ -43,6 +43,8 @@ export class Head implements ReadSource, WriteSource {
   /** Acknowledged writes were lost when the store reopened: the next flush must say so. */
   #lost = false;
   #closed = false;
+  pendingReads = 0;
+  #idle: (() => void)[] = [];
 
   constructor(options: HeadOptions, engine: Engine, dependencies: HeadDependencies) {
     this.options = options;
@@ -177,8 +179,23 @@ export class Head implements ReadSource, WriteSource {
     });
   }
 
+  /** Refuses requests from now on; what was accepted is completed. */
   close(): void {
     this.#closed = true;
+  }
+
+  readsDone(): void {
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const resolve of idle) resolve();
+  }
+
+  /** Resolves when everything accepted has been completed. */
+  async drain(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.fence(resolve);
+    });
+    while (this.pendingReads > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
 import type { BlockRequest, DeviceFault } from '../device/block-device.js';
 import type { KeyringId } from '../io/block-keys.js';
 import type { Files } from '../io/files.js';
@@ -12,6 +13,10 @@ import type { Layer } from './map/layer.js';
 export interface ReadSource {
   readonly layer: Layer;
   readonly keyring: KeyringId;
+  /** Reads accepted and not completed; the queue counts them, closing waits for none. */
+  pendingReads: number;
+  /** Called when `pendingReads` has gone down to 0. */
+  readsDone(): void;
 }
 
 /** A block that could not be opened, for the log, the counters and the scrub to come. */
@@ -104,6 +109,17 @@ export class ReadQueue {
 
   /** Takes a READ whose range is inside the layer and aligned to its blocks. */
   submit(request: BlockRequest, source: ReadSource): void {
+    source.pendingReads += 1;
+    this.#enqueue(request, source);
+  }
+
+  #complete(request: BlockRequest, source: ReadSource, fault: DeviceFault | null): void {
+    source.pendingReads -= 1;
+    request.done(fault);
+    if (source.pendingReads === 0) source.readsDone();
+  }
+
+  #enqueue(request: BlockRequest, source: ReadSource): void {
     this.#requests.push(request);
     this.#sources.push(source);
     if (this.#scheduled) return;
@@ -126,9 +142,10 @@ export class ReadQueue {
   /** Fails everything that waits. */
   failAll(fault: DeviceFault): void {
     const requests = this.#requests;
+    const sources = this.#sources;
     this.#requests = [];
     this.#sources = [];
-    for (const request of requests) request.done(fault);
+    for (let n = 0; n < requests.length; n += 1) this.#complete(requests[n], sources[n], fault);
   }
 
   readonly #run = (): void => {
@@ -222,19 +239,19 @@ export class ReadQueue {
 
   #fetchLater(engine: Engine, leaf: number, request: BlockRequest, source: ReadSource): void {
     engine.map.fetch(source.layer, leaf, (failure) => {
-      if (failure === null || this.#engine() !== engine) this.submit(request, source);
-      else request.done({ code: 'IO', detail: failure.message });
+      if (failure === null || this.#engine() !== engine) this.#enqueue(request, source);
+      else this.#complete(request, source, { code: 'IO', detail: failure.message });
     });
   }
 
   #openLater(engine: Engine, slot: number, request: BlockRequest, source: ReadSource): void {
     engine.segmentFiles.open(slot).then(
       () => {
-        this.submit(request, source);
+        this.#enqueue(request, source);
       },
       (thrown: unknown) => {
-        if (this.#engine() !== engine) this.submit(request, source);
-        else request.done({ code: 'IO', detail: `segment ${slot} cannot be opened: ${String(thrown)}` });
+        if (this.#engine() !== engine) this.#enqueue(request, source);
+        else this.#complete(request, source, { code: 'IO', detail: `segment ${slot} cannot be opened: ${messageOf(thrown)}` });
       },
     );
   }
@@ -256,7 +273,7 @@ export class ReadQueue {
         });
         fault ??= { code: 'IO', detail: `block ${block}: ${describeStatus(status[row])}` };
       }
-      part.request.done(fault);
+      this.#complete(part.request, part.source, fault);
     }
     this.#idle.push(batch);
   }

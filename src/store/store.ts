@@ -329,8 +329,10 @@ export class Store implements Closable {
     return head;
   }
 
-  closeHead(head: Head): void {
+  /** Completes what was accepted on a head, then lets go of it. */
+  async closeHead(head: Head): Promise<void> {
     head.close();
+    if (this.#state !== 'closed') await head.drain();
     this.#heads.delete(head);
   }
 

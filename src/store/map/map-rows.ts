@@ -12,9 +12,9 @@ const RANGE_ROWS = 512;
  */
 export class MapRows {
   readonly #environment: MapEnvironment;
-  readonly #checksums: Checksums;
+  readonly #checksums: Pick<Checksums, 'crc32c'>;
 
-  constructor(dependencies: { environment: MapEnvironment; checksums: Checksums }) {
+  constructor(dependencies: { environment: MapEnvironment; checksums: Pick<Checksums, 'crc32c'> }) {
     this.#environment = dependencies.environment;
     this.#checksums = dependencies.checksums;
   }

@@ -1,0 +1,47 @@
+/**
+ * Run as a child process: `node map-probe.js PATH BUDGET_MS`. Walks the map's database at PATH without changing it: all
+ * small rows, and leaves for as long as the budget lasts. Prints one line of JSON, a MapVerdict. That it prints at all
+ * says that reading is safe; a damaged page can end a process that maps it.
+ */
+import { performance } from 'node:perf_hooks';
+import { crc32c } from '../../base/crc32c.js';
+import { messageOf } from '../../base/errors.js';
+import { LmdbMapEnvironment } from './lmdb-map-environment.js';
+import { COUNT_KEYS, FILTER_KEYS, LAYER_KEYS, LEAF_KEYS, SEGMENT_KEYS } from './map-keys.js';
+import type { MapVerdict } from './map-verdict.js';
+import { MapRows } from './map-rows.js';
+
+async function probe(path: string, budgetMs: number): Promise<MapVerdict> {
+  const until = performance.now() + budgetMs;
+  let rows = 0;
+  try {
+    const environment = new LmdbMapEnvironment({ path, readOnly: true });
+    const reader = new MapRows({
+      environment,
+      checksums: {
+        crc32c: (bytes, offset, length, seed) => crc32c(bytes.subarray(offset, offset + length), seed),
+      },
+    });
+    try {
+      for (const range of [LAYER_KEYS, SEGMENT_KEYS, COUNT_KEYS, FILTER_KEYS, LEAF_KEYS]) {
+        for (const row of reader.range(range)) {
+          rows += row.key.length > 0 ? 1 : 0;
+          if (range === LEAF_KEYS && performance.now() > until) return { problem: '', rows, complete: false };
+        }
+      }
+    } finally {
+      await reader.close();
+    }
+    return { problem: '', rows, complete: true };
+  } catch (thrown) {
+    return { problem: messageOf(thrown), rows, complete: false };
+  }
+}
+
+const [path, budget] = process.argv.slice(2);
+if (path === undefined || budget === undefined) {
+  process.stderr.write('usage: map-probe PATH BUDGET_MS\n');
+  process.exitCode = 2;
+} else {
+  process.stdout.write(`${JSON.stringify(await probe(path, Number(budget)))}\n`);
+}

@@ -1,0 +1,158 @@
+import type { Clock } from '../base/clock.js';
+import type { Closable } from '../base/lifecycle.js';
+import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
+import { PLAIN_KEY_NUMBER, type BlockKeys } from '../io/block-keys.js';
+import type { SpaceReport } from '../io/files.js';
+import type { Store } from '../store/store.js';
+import { Volume } from './volume.js';
+import type { LayerId, LayerSummary, OpenVolume, StoreReport, VolumeHandle, VolumeHost } from './volume-host.js';
+
+/** How old a figure of the file system's space may be in a report. */
+const SPACE_AGE_MS = 1000;
+
+/** The volumes of one node over its store. */
+export class VolumeManager implements VolumeHost, Closable {
+  readonly #segmentBytes: number;
+  readonly #store: Store;
+  readonly #keys: BlockKeys;
+  readonly #clock: Clock;
+  readonly #open = new Set<Volume>();
+  #space: SpaceReport;
+  #spaceAtMs: number;
+
+  constructor(
+    options: { segmentBytes: number; space: SpaceReport },
+    dependencies: { store: Store; keys: BlockKeys; clock: Clock },
+  ) {
+    this.#segmentBytes = options.segmentBytes;
+    this.#space = options.space;
+    this.#store = dependencies.store;
+    this.#keys = dependencies.keys;
+    this.#clock = dependencies.clock;
+    this.#spaceAtMs = dependencies.clock.monotonicMs();
+  }
+
+  async createLayer(blockBytes: number, sizeBytes: number): Promise<LayerId> {
+    return (await this.#store.createLayer(blockBytes, sizeBytes / blockBytes)) as LayerId;
+  }
+
+  dropLayer(layer: LayerId): Promise<void> {
+    return this.#store.dropLayer(layer);
+  }
+
+  layers(): LayerSummary[] {
+    const found: LayerSummary[] = [];
+    for (const layer of this.#store.engine?.map.layers.values() ?? []) {
+      if (layer.state === 'dropped') continue;
+      found.push({
+        layer: layer.id as LayerId,
+        blockBytes: layer.blockBytes,
+        sizeBytes: layer.sizeBlocks * layer.blockBytes,
+        allocatedBytes: layer.mappedBlocks * layer.blockBytes,
+        damage: layer.damage,
+      });
+    }
+    return found;
+  }
+
+  open(options: OpenVolume): VolumeHandle {
+    const keyring = this.#keys.createKeyring(options.keys.length === 0);
+    try {
+      for (const key of options.keys) this.#keys.addDataKey(keyring, key.number, key.secret);
+      const head = this.#store.openHead({
+        layer: options.layer,
+        epoch: options.epoch,
+        keyring,
+        keyNumber: options.keys.at(-1)?.number ?? PLAIN_KEY_NUMBER,
+      });
+      const volume = new Volume(
+        { volumeId: options.volumeId, readOnly: options.readOnly ?? false },
+        {
+          head,
+          grow: (sizeBlocks) => this.#store.growLayer(options.layer, sizeBlocks),
+          release: async () => {
+            await this.#store.closeHead(head);
+            this.#keys.releaseKeyring(keyring);
+            this.#open.delete(volume);
+          },
+        },
+      );
+      this.#open.add(volume);
+      return volume;
+    } catch (thrown) {
+      this.#keys.releaseKeyring(keyring);
+      throw thrown;
+    } finally {
+      for (const key of options.keys) key.secret.fill(0);
+    }
+  }
+
+  checkpoint(): Promise<void> {
+    return this.#store.checkpoint();
+  }
+
+  report(): StoreReport {
+    this.#refreshSpace();
+    const engine = this.#store.engine;
+    const layers = this.layers();
+    const common = {
+      state: this.#store.state === 'opening' ? ('starting' as const) : this.#store.state,
+      stateReason: this.#store.stateReason,
+      liveBytes: layers.reduce((sum, layer) => sum + layer.allocatedBytes, 0),
+      freeBytes: this.#space.freeBytes,
+      totalBytes: this.#space.totalBytes,
+      unauthenticBlocks: this.#store.badBlocks,
+    };
+    if (engine === null) {
+      return {
+        ...common,
+        journalBytes: 0,
+        replayBytes: 0,
+        lastRecovery: '',
+        mapCacheHits: 0,
+        mapCacheMisses: 0,
+        mapCacheBytes: 0,
+        appendedBytes: 0,
+        checkpoints: 0,
+        checkpointMsLast: 0,
+        syncs: 0,
+        syncMsSum: 0,
+        syncBuckets: new Float64Array(LATENCY_BOUNDS_MS.length + 1),
+      };
+    }
+    const { journal, checkpointer, map, table, recovery } = engine;
+    return {
+      ...common,
+      journalBytes: table.count('chain') * this.#segmentBytes,
+      replayBytes: checkpointer.replayBytes,
+      lastRecovery: recovery.summary,
+      mapCacheHits: map.hits,
+      mapCacheMisses: map.misses,
+      mapCacheBytes: map.cache.bytes,
+      appendedBytes: journal.appendedBytes,
+      checkpoints: checkpointer.count,
+      checkpointMsLast: checkpointer.msLast,
+      syncs: journal.syncs,
+      syncMsSum: journal.syncMsSum,
+      syncBuckets: journal.syncBuckets,
+    };
+  }
+
+  /** The next report gets a fresh figure; this one takes what is known. */
+  #refreshSpace(): void {
+    const now = this.#clock.monotonicMs();
+    if (now - this.#spaceAtMs < SPACE_AGE_MS) return;
+    this.#spaceAtMs = now;
+    this.#store.space().then(
+      (space) => {
+        this.#space = space;
+      },
+      () => undefined,
+    );
+  }
+
+  async close(): Promise<void> {
+    for (const volume of this.#open) await volume.close();
+    await this.#store.close();
+  }
+}

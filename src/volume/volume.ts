@@ -1,0 +1,218 @@
+import {
+  type BlockRequest,
+  type DeviceFault,
+  type Extent,
+  Operation,
+  RequestFlag,
+} from '../device/block-device.js';
+import { DeviceError } from '../device/device-error.js';
+import { DeviceStatistics } from '../device/device-statistics.js';
+import type { Head } from '../store/head.js';
+import { InnerRequest } from './inner-request.js';
+import { RangeLock } from './range-lock.js';
+import { UnalignedWrite } from './unaligned-write.js';
+import type { VolumeHandle } from './volume-host.js';
+
+export interface VolumeDependencies {
+  readonly head: Head;
+  /** Makes a new size durable. */
+  readonly grow: (sizeBlocks: number) => Promise<void>;
+  /** Lets go of the head and its keys, when nothing is in flight any more. */
+  readonly release: () => Promise<void>;
+}
+
+/** 'open' takes requests, 'closing' completes what it has, 'closed' refuses. */
+type VolumeState = 'open' | 'closing' | 'closed';
+
+/**
+ * An open volume: checks state and range, passes every change through the range lock, and serves what is not aligned
+ * to blocks by read-modify-write under it. Its whole stack lives in one thread and touches no control room.
+ */
+export class Volume implements VolumeHandle {
+  readonly volumeId: string;
+  readonly statistics = new DeviceStatistics();
+  readonly blockBytes: number;
+  readonly readOnly: boolean;
+  readonly #head: Head;
+  readonly #io: VolumeDependencies;
+  readonly #lock = new RangeLock();
+  #state: VolumeState = 'open';
+  #closing: Promise<void> | null = null;
+  /** Unaligned requests under way: closing waits for them. */
+  #unaligned = 0;
+  #drained: (() => void)[] = [];
+
+  constructor(options: { volumeId: string; readOnly: boolean }, dependencies: VolumeDependencies) {
+    this.volumeId = options.volumeId;
+    this.readOnly = options.readOnly;
+    this.#io = dependencies;
+    this.#head = dependencies.head;
+    this.blockBytes = this.#head.blockBytes;
+  }
+
+  get sizeBytes(): number {
+    return this.#head.sizeBytes;
+  }
+
+  get allocatedBytes(): number {
+    return this.#head.allocatedBytes;
+  }
+
+  submit(request: BlockRequest): void {
+    const refusal = this.#refusal(request);
+    if (refusal !== null) {
+      request.done(refusal);
+      return;
+    }
+    const { operation, offsetBytes, lengthBytes } = request;
+    if (operation === Operation.FLUSH) {
+      this.#head.submit(request);
+      return;
+    }
+    if (lengthBytes === 0) {
+      request.done(null);
+      return;
+    }
+    const aligned = offsetBytes % this.blockBytes === 0 && lengthBytes % this.blockBytes === 0;
+    if (operation === Operation.READ) {
+      if (aligned) this.#head.submit(request);
+      else this.#readUnaligned(request);
+    } else if (operation === Operation.CACHE) {
+      request.done(null);
+    } else if (aligned) {
+      this.#change(request);
+    } else if (operation === Operation.TRIM) {
+      this.#trimUnaligned(request);
+    } else {
+      this.#writeUnaligned(request);
+    }
+  }
+
+  #refusal(request: BlockRequest): DeviceFault | null {
+    if (this.#state !== 'open') return { code: 'CLOSED' };
+    const { offsetBytes, lengthBytes, operation } = request;
+    if (offsetBytes < 0 || lengthBytes < 0 || offsetBytes + lengthBytes > this.sizeBytes) return { code: 'RANGE' };
+    const changes = operation === Operation.WRITE || operation === Operation.TRIM || operation === Operation.WRITE_ZEROES;
+    if (this.readOnly && changes) return { code: 'READ_ONLY' };
+    return null;
+  }
+
+  /** An aligned change: through the lock, without holding it. */
+  #change(request: BlockRequest): void {
+    if (this.#lock.idle) {
+      this.#head.submit(request);
+      return;
+    }
+    const { offsetBytes, lengthBytes } = request;
+    this.#lock.acquire(offsetBytes, offsetBytes + lengthBytes, false, () => {
+      this.#head.submit(request);
+    });
+  }
+
+  /** Reads the blocks around the range into a buffer of our own and copies the part that was asked for. */
+  #readUnaligned(request: BlockRequest): void {
+    const from = this.#down(request.offsetBytes);
+    const end = this.#up(request.offsetBytes + request.lengthBytes);
+    const bounce = new Uint8Array(end - from);
+    this.#unaligned += 1;
+    const inner = new InnerRequest(
+      Operation.READ,
+      from,
+      end - from,
+      (fault) => {
+        if (fault === null) {
+          const at = request.offsetBytes - from;
+          request.data.set(bounce.subarray(at, at + request.lengthBytes), request.dataOffset);
+        }
+        this.#finishUnaligned(request, fault);
+      },
+      { data: bounce },
+    );
+    this.#head.submit(inner);
+  }
+
+  /** A trim is advice: the partial blocks at its ends stay as they are. */
+  #trimUnaligned(request: BlockRequest): void {
+    const from = this.#up(request.offsetBytes);
+    const end = this.#down(request.offsetBytes + request.lengthBytes);
+    if (end <= from) {
+      if ((request.flags & RequestFlag.FUA) !== 0) {
+        this.#unaligned += 1;
+        this.#head.submit(new InnerRequest(Operation.FLUSH, 0, 0, (fault) => this.#finishUnaligned(request, fault)));
+      } else {
+        request.done(null);
+      }
+      return;
+    }
+    this.#unaligned += 1;
+    this.#change(
+      new InnerRequest(Operation.TRIM, from, end - from, (fault) => this.#finishUnaligned(request, fault), {
+        flags: request.flags,
+      }),
+    );
+  }
+
+  #writeUnaligned(request: BlockRequest): void {
+    this.#unaligned += 1;
+    new UnalignedWrite(request, this.#head, this.#lock, (fault) => {
+      this.#finishUnaligned(request, fault);
+    }).start();
+  }
+
+  #finishUnaligned(request: BlockRequest, fault: DeviceFault | null): void {
+    this.#unaligned -= 1;
+    request.done(fault);
+    if (this.#unaligned > 0) return;
+    const drained = this.#drained;
+    this.#drained = [];
+    for (const resolve of drained) resolve();
+  }
+
+  #down(bytes: number): number {
+    return bytes - (bytes % this.blockBytes);
+  }
+
+  #up(bytes: number): number {
+    return this.#down(bytes + this.blockBytes - 1);
+  }
+
+  async extents(offsetBytes: number, lengthBytes: number, extentsMax: number): Promise<Extent[]> {
+    if (this.#state !== 'open') throw new DeviceError('the volume is closed', { code: 'CLOSED' });
+    if (offsetBytes < 0 || lengthBytes <= 0 || offsetBytes + lengthBytes > this.sizeBytes) {
+      throw new DeviceError('the range is outside the volume', { code: 'RANGE' });
+    }
+    const from = this.#down(offsetBytes);
+    const count = (this.#up(offsetBytes + lengthBytes) - from) / this.blockBytes;
+    const runs = await this.#head.extents(from / this.blockBytes, count, extentsMax);
+    // Cut to the range that was asked for.
+    const found: Extent[] = [];
+    let at = from;
+    for (const run of runs) {
+      const begin = Math.max(at, offsetBytes);
+      const end = Math.min(at + run.lengthBytes, offsetBytes + lengthBytes);
+      if (end > begin) found.push({ lengthBytes: end - begin, allocated: run.allocated });
+      at += run.lengthBytes;
+    }
+    return found;
+  }
+
+  async expand(sizeBytes: number): Promise<void> {
+    if (this.#state !== 'open') throw new DeviceError('the volume is closed', { code: 'CLOSED' });
+    if (sizeBytes % this.blockBytes !== 0 || sizeBytes < this.sizeBytes) {
+      throw new DeviceError('a volume grows by whole blocks', { code: 'RANGE' });
+    }
+    await this.#io.grow(sizeBytes / this.blockBytes);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closing';
+    while (this.#unaligned > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
+    await this.#io.release();
+    this.#state = 'closed';
+  }
+}
