@@ -47,7 +47,12 @@ export function toClientError(error: ServiceError, circumstances: CallCircumstan
         cause,
       );
     case status.CANCELLED:
-      return new ClientError(details, { code: 'CANCELLED' }, cause);
+      // What we cancel ourselves never comes here: a server that shuts down cuts its streams with this status.
+      return new ClientError(
+        `the daemon at ${address} ended the call (${details}); look at its log, then try again`,
+        { code: 'UNREACHABLE', address },
+        cause,
+      );
     case status.NOT_FOUND:
       return new ClientError(details, { code: 'NOT_FOUND' }, cause);
     case status.INVALID_ARGUMENT:

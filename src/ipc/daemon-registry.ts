@@ -4,7 +4,8 @@
  *
  *     FOLDER/PID.json   {"pid","startedAtMs","ipcAddress","tokenFile","storagePath","processStart"}
  *
- * FOLDER is the first that can be had of $XDG_RUNTIME_DIR/galleonfs, /run/galleonfs (root), TMPDIR/galleonfs-UID.
+ * FOLDER is the first that can be had of $XDG_RUNTIME_DIR/galleonfs, /run/galleonfs (root), TMPDIR/galleonfs-UID; or
+ * $GFS_RUNTIME_FOLDER and no other, for those who keep several worlds apart (tests do).
  * Readers look into all of them: a daemon started by systemd and a shell of the same user differ in XDG_RUNTIME_DIR.
  * A folder or file of another user, or one that others may write to, is ignored: it would hand our token to a stranger.
  */
@@ -43,6 +44,8 @@ export function registryPlace(environment: Readonly<Record<string, string | unde
 
 /** Folders of this user, the preferred first. */
 export function registryFolders(place: RegistryPlace): string[] {
+  const chosen = place.environment['GFS_RUNTIME_FOLDER'];
+  if (chosen !== undefined && chosen.startsWith('/')) return [chosen];
   const runtime = place.environment['XDG_RUNTIME_DIR'];
   const folders: string[] = [];
   if (runtime !== undefined && runtime.startsWith('/')) folders.push(join(runtime, 'galleonfs'));

@@ -1,6 +1,7 @@
 import { status as grpc } from '@grpc/grpc-js';
 import { createServer, type Socket } from 'node:net';
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -31,7 +32,7 @@ test.each([
   [grpc.INTERNAL, 1],
   [grpc.UNIMPLEMENTED, 1],
   [grpc.UNAVAILABLE, 3],
-  [grpc.CANCELLED, 130],
+  [grpc.CANCELLED, 3],
 ])('gRPC status %i is exit status %i, and keeps the words of the daemon', (code, expected) => {
   const error = Object.assign(new Error('long'), { code, details: 'what it said', metadata: undefined as never });
   const circumstances = { address: 'a:1', timeoutMs: 1000, connected: true, connectTimedOut: false, idle: false };
@@ -125,5 +126,48 @@ test('a proxy in the environment is not asked', async () => {
   } finally {
     if (before === undefined) delete process.env['http_proxy'];
     else process.env['http_proxy'] = before;
+  }
+});
+
+test.each([
+  ['events', '--follow'],
+  ['volume', 'stats', '--watch', '60', '--count', '1000000'],
+])('a daemon that goes away while %s %s listens is status 3', async (...argv) => {
+  daemon.holdStreams = true;
+  const run = runWith(daemon, argv);
+  await daemon.until(() => daemon.methods().length > 0);
+  daemon.close();
+  const { status, stderr } = await run;
+  expect(status).toBe(3);
+  expect(stderr).toContain(daemon.address);
+});
+
+test('a daemon that goes away in the middle of an export is status 3 and leaves no file', async () => {
+  daemon.add('data', {}, Buffer.alloc(1024 * 1024, 1));
+  daemon.mute.add('exportImage');
+  const folder = mkdtempSync(join(tmpdir(), 'gfs-gone-'));
+  try {
+    const run = runWith(daemon, ['volume', 'export-image', 'data', join(folder, 'out')]);
+    await daemon.until(() => daemon.methods().includes('exportImage'));
+    daemon.close();
+    expect((await run).status).toBe(3);
+    expect(readdirSync(folder)).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a daemon that goes away in the middle of an import is status 3', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gfs-gone-'));
+  try {
+    writeFileSync(join(folder, 'in'), Buffer.alloc(64 * 1024 * 1024, 1));
+    const run = runWith(daemon, ['volume', 'import', join(folder, 'in'), 'data']);
+    await daemon.until(() => daemon.importedBytes > 0);
+    daemon.close();
+    const { status, stderr } = await run;
+    expect(stderr).toContain(daemon.address);
+    expect(status).toBe(3);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });

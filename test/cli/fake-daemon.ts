@@ -3,7 +3,7 @@
  * the promises of control.proto that the command line leans on (an import that does not complete leaves nothing).
  */
 import {
-  Metadata,
+  type Metadata,
   Server,
   ServerCredentials,
   status,
@@ -53,6 +53,8 @@ export class FakeDaemon {
   importedBytes = 0;
   /** Calls of these methods are accepted and never answered. */
   readonly mute = new Set<string>();
+  /** Statistics send one sample and then nothing. */
+  holdStreams = false;
   address = '';
   readonly #server = new Server({ 'grpc.max_receive_message_length': 8 * 1024 * 1024 });
   readonly #listeners: (() => void)[] = [];
@@ -273,9 +275,9 @@ export class FakeDaemon {
       stats: (call) => {
         this.#record('stats', call.request);
         const { samples, intervalMs } = call.request;
-        const count = intervalMs === 0 ? 1 : samples === 0 ? 1000 : samples;
+        const count = intervalMs === 0 || this.holdStreams ? 1 : samples === 0 ? 1000 : samples;
         for (let sample = 0; sample < count; sample++) call.write(GOLDEN_STATS);
-        call.end();
+        if (!this.holdStreams) call.end();
       },
       importImage: (call, done) => this.#import(call, done),
       exportImage: (call) => this.#exportImage(call),
@@ -345,7 +347,7 @@ export class FakeDaemon {
       get: this.#unary('classes.get', ({ name }) => find(name)),
       create: this.#unary('classes.create', ({ document, fileName }) => {
         if (!document.includes('name')) throw new FakeFailure(status.INVALID_ARGUMENT, `${fileName}:\n  name: missing`);
-        return { ...STORAGE_CLASSES[0]!, name: 'made' };
+        return { ...STORAGE_CLASSES[0], name: 'made' };
       }),
       delete: this.#unary('classes.delete', ({ name }) => ({ name: find(name).name })),
     };

@@ -69,7 +69,7 @@ describe('tables', () => {
   test('colours do not change what fits', async () => {
     const coloured = await runWith(daemon, ['volume', 'list'], { columns: 60 });
     const plain = await runWith(daemon, ['volume', 'list', '--no-color'], { columns: 60 });
-    // eslint-disable-next-line no-control-regex -- escape sequences are what is taken away
+
     expect(coloured.stdout.replace(/\u001b\[\d+m/g, '')).toBe(plain.stdout);
   });
 });

@@ -19,7 +19,7 @@ beforeEach(async () => {
   environment = {
     GFS_DAEMON_ADDRESS: daemon.address,
     GFS_TOKEN_FILE: daemon.tokenFile,
-    XDG_RUNTIME_DIR: folder,
+    GFS_RUNTIME_FOLDER: folder,
   };
 });
 
@@ -106,9 +106,9 @@ test('the program finds the only daemon of its user by itself', async () => {
     tokenFile: daemon.tokenFile,
     storagePath: '/srv/galleon',
   };
-  const registration = await registerDaemon(entry, { ...registryPlace({ XDG_RUNTIME_DIR: folder }) });
+  const registration = await registerDaemon(entry, registryPlace({ GFS_RUNTIME_FOLDER: folder }));
   try {
-    environment = { XDG_RUNTIME_DIR: folder };
+    environment = { GFS_RUNTIME_FOLDER: folder };
     daemon.add('data');
     const { status, stdout } = await end(start('volume', 'get', 'data', '-o', 'json'));
     expect(status).toBe(0);

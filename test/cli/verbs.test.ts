@@ -147,7 +147,7 @@ describe('volumes', () => {
     const watching = await runWith(daemon, ['volume', 'stats', '--watch', '0.5', '--count', '3', '-o', 'json']);
     const lines = watching.stdout.trim().split('\n');
     expect(lines).toHaveLength(3);
-    expect(JSON.parse(lines[2]!)).toMatchObject({ at: '2026-01-02T03:04:05.006Z', volumes: [{ readIops: 1234.4 }] });
+    expect(JSON.parse(lines[2])).toMatchObject({ at: '2026-01-02T03:04:05.006Z', volumes: [{ readIops: 1234.4 }] });
     await runWith(daemon, ['volume', 'stats', '--watch', 'data', '--count', '1']);
     expect(daemon.calls.map(({ request }) => request)).toEqual([
       { volume: '', intervalMs: 0, samples: 0 },

@@ -119,6 +119,15 @@ describe('the registry', () => {
     await expect(registerDaemon(entry(), nobody)).rejects.toThrow(/galleonfs-4000000 belongs to another user/);
   });
 
+  test('a folder that was chosen is the only one', async () => {
+    await registerDaemon(entry(), place);
+    const chosen = { ...place, environment: { ...place.environment, GFS_RUNTIME_FOLDER: join(root, 'mine') } };
+    expect(listDaemons(chosen)).toEqual([]);
+    await registerDaemon(entry({ storagePath: '/srv/mine' }), chosen);
+    expect(listDaemons(chosen).map(({ storagePath }) => storagePath)).toEqual(['/srv/mine']);
+    expect(listDaemons(place).map(({ storagePath }) => storagePath)).toEqual(['/srv/a']);
+  });
+
   test('finds a daemon of another login of the same user', async () => {
     const shell = { ...place, environment: {} };
     const registration = await registerDaemon(entry(), shell);
