@@ -9,11 +9,13 @@ describe('the addon', () => {
   });
 
   it('is found from another working folder', async () => {
-    expect((await runChild('./addon-child.ts', [], {}, '/')).stdout).toBe('magic 43455247\n');
+    expect((await runChild(new URL('./addon-child.ts', import.meta.url), [], {}, '/')).stdout).toBe('magic 43455247\n');
   });
 
   it('says what to run when it cannot be loaded', async () => {
-    const outcome = await runChild('./addon-child.ts', [], { GFS_ADDON_PATH: '/nonexistent/node_nbd.node' });
+    const outcome = await runChild(new URL('./addon-child.ts', import.meta.url), [], {
+      GFS_ADDON_PATH: '/nonexistent/node_nbd.node',
+    });
     expect(outcome.status).toBe(1);
     expect(outcome.stderr).toMatch(
       /^Error: the native addon cannot be loaded; run `npm run build` \(.*nonexistent.*\)$/m,

@@ -16,7 +16,7 @@ afterEach(() => {
 
 for (const seed of [1, 20261]) {
   it(`no call from JavaScript crashes the process (seed ${String(seed)})`, async () => {
-    const outcome = await runChild('./bad-arguments-child.ts', [folder, String(seed)]);
+    const outcome = await runChild(new URL('./bad-arguments-child.ts', import.meta.url), [folder, String(seed)]);
     expect(outcome.stderr).not.toContain('ERROR: AddressSanitizer');
     expect(outcome.stderr).not.toContain('runtime error:');
     expect(outcome).toMatchObject({ status: 0, signal: null });

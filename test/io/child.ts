@@ -10,12 +10,12 @@ export interface ChildOutcome {
 }
 
 export function runChild(
-  script: string,
+  script: URL,
   argv: readonly string[] = [],
   environment: Readonly<Record<string, string>> = {},
   folder: string = process.cwd(),
 ): Promise<ChildOutcome> {
-  const path = fileURLToPath(new URL(script, import.meta.url));
+  const path = fileURLToPath(script);
   return new Promise((resolve, reject) => {
     // Resolved here, because the child may run in a folder that knows no packages.
     const loader = import.meta.resolve('tsx');

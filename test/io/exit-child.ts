@@ -60,8 +60,8 @@ function worker(task: string): Worker {
 
 register();
 if (how === 'exit') {
-  void (await startEverything(100));
-  process.exit(7);
+  const started = await startEverything(100);
+  process.exit(started.length > 100 ? 7 : 1);
 } else if (how === 'idle') {
   await Promise.all(await startEverything(20));
   console.log('done');

@@ -15,7 +15,8 @@ describe('leaving with operations in flight', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const run = (how: string): Promise<ChildOutcome> => runChild('./exit-child.ts', [folder, how]);
+  const run = (how: string): Promise<ChildOutcome> =>
+    runChild(new URL('./exit-child.ts', import.meta.url), [folder, how]);
 
   it('process.exit() ends the process with its status', async () => {
     expect(await run('exit')).toMatchObject({ status: 7, signal: null });

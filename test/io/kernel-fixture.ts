@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { storedBytesOf, RECORD } from '../../src/io/record-layout.js';
-import type { KeyringId, SealingKeyId } from '../../src/io/block-keys.js';
+import { PLAIN_KEY_NUMBER, type KeyringId, type SealingKeyId } from '../../src/io/block-keys.js';
 import type { FileId } from '../../src/io/files.js';
 import { NativeFiles } from '../../src/io/native-files.js';
 import { NativeBlockKeys } from '../../src/io/native-keys.js';
@@ -48,7 +48,7 @@ export class KernelFixture {
     this.keys.addDataKey(this.strict, 1, DATA_KEY);
     this.keys.addDataKey(this.lenient, 1, DATA_KEY);
     this.encrypting = this.keys.createSealingKey(this.strict, 1, SALT);
-    this.plain = this.keys.createSealingKey(this.lenient, 0, SALT);
+    this.plain = this.keys.createSealingKey(this.lenient, PLAIN_KEY_NUMBER, SALT);
     this.#counter = 0;
   }
 
