@@ -96,10 +96,7 @@ describe('golden bytes', () => {
     client.send(option(3));
     const head = '0003e889045565a9' + '00000003';
     expect((await client.read(34 + 20)).toString('hex')).toBe(
-      `${head}000000020000000e` +
-        '00000005' +
-        Buffer.from('alphafirst').toString('hex') +
-        `${head}0000000100000000`,
+      `${head}000000020000000e` + '00000005' + Buffer.from('alphafirst').toString('hex') + `${head}0000000100000000`,
     );
   });
 
@@ -175,7 +172,12 @@ describe('options', () => {
     ['GO with a name of 4 GiB', 7, Buffer.concat([u32(0xffffffff), Buffer.from('alpha')]), INVALID],
     ['GO with fewer requests than it says', 7, infoData('alpha', [1]).subarray(0, 12), INVALID],
     ['GO with data behind its end', 7, Buffer.concat([infoData('alpha'), Buffer.from('x')]), INVALID],
-    ['GO with a name that is not UTF-8', 7, Buffer.concat([u32(2), Buffer.from([0xc3, 0x28]), Buffer.alloc(2)]), INVALID],
+    [
+      'GO with a name that is not UTF-8',
+      7,
+      Buffer.concat([u32(2), Buffer.from([0xc3, 0x28]), Buffer.alloc(2)]),
+      INVALID,
+    ],
     ['GO with NUL in its name', 7, infoData('al\0pha'), INVALID],
     ['GO with a name over 4096 bytes', 7, infoData('n'.repeat(4097)), INVALID],
     ['LIST_META_CONTEXT before STRUCTURED_REPLY', 9, metaData('alpha', []), INVALID],
@@ -196,7 +198,10 @@ describe('options', () => {
     ['a query longer than its data', Buffer.concat([u32(5), Buffer.from('alpha'), u32(1), u32(50), Buffer.from('b')])],
     ['data behind its end', Buffer.concat([metaData('alpha', ['base:']), Buffer.from('x')])],
     ['a query without a namespace', metaData('alpha', ['allocation'])],
-    ['a query that is not UTF-8', Buffer.concat([metaData('alpha', []).subarray(0, 9), u32(1), u32(1), Buffer.from([255])])],
+    [
+      'a query that is not UTF-8',
+      Buffer.concat([metaData('alpha', []).subarray(0, 9), u32(1), u32(1), Buffer.from([255])]),
+    ],
   ])('a meta context request with %s is INVALID', async (_what, data) => {
     const client = await negotiating(await start());
     await ask(client, 8);
@@ -271,7 +276,9 @@ describe('options', () => {
 
   it('options that arrive together are answered in order, and requests behind GO are not lost', async () => {
     const client = await negotiating(await start());
-    client.send(Buffer.concat([option(3), option(8), option(7, infoData('alpha')), Buffer.from(REQUEST_READ_16, 'hex')]));
+    client.send(
+      Buffer.concat([option(3), option(8), option(7, infoData('alpha')), Buffer.from(REQUEST_READ_16, 'hex')]),
+    );
     expect((await client.readOptionReplies()).length).toBe(2);
     expect((await client.readOptionReplies()).length).toBe(1);
     expect((await client.readOptionReplies()).length).toBe(2);
