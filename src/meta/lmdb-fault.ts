@@ -18,7 +18,7 @@ export async function translateLmdbError(path: string, thrown: unknown): Promise
   }
   return new MetaError(
     `metadata in ${path}: ${messageOf(cause)}`,
-    { code: 'IO', errno: String(errno ?? '') },
+    { code: 'IO', errno: errnoOf(cause) || (typeof errno === 'number' ? String(errno) : '') },
     { cause },
   );
 }

@@ -162,7 +162,8 @@ export function parseStorageClass(document: string, fileName: string, createdAtM
 /** A value out of a closed list, typed or as text, in any case. */
 function oneOf<T extends string | number | boolean>(allowed: Readonly<Record<string, T>>): z.ZodType<T> {
   return z.unknown().transform((input, context): T => {
-    const wanted = typeof input === 'object' ? '' : String(input).toLowerCase();
+    const plain = typeof input === 'string' || typeof input === 'number' || typeof input === 'boolean';
+    const wanted = plain ? String(input).toLowerCase() : '';
     for (const [name, meaning] of Object.entries(allowed)) {
       if (name.toLowerCase() === wanted) return meaning;
     }
