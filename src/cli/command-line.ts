@@ -1,14 +1,8 @@
 import yargs, { type Argv } from 'yargs';
 import { usageError } from './cli-error.js';
-import {
-  type Command,
-  GLOBAL_OPTIONS,
-  type GlobalValues,
-  type OptionSpec,
-  type OptionSpecs,
-  type UntypedValues,
-  type WordSpecs,
-} from './command.js';
+import type { Command, UntypedValues } from './command.js';
+import { GLOBAL_OPTIONS, type GlobalValues } from './global-options.js';
+import type { OptionSpec, OptionSpecs, WordSpecs } from './option-spec.js';
 import { suggestion } from './suggest.js';
 
 export type ParsedLine =

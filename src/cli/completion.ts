@@ -1,4 +1,6 @@
-import { type Command, GLOBAL_OPTIONS, type OptionSpec, type OptionSpecs, type Subject } from './command.js';
+import type { Command } from './command.js';
+import { GLOBAL_OPTIONS } from './global-options.js';
+import type { OptionSpec, OptionSpecs, Subject } from './option-spec.js';
 import type { Session } from './session.js';
 
 export interface Candidate {

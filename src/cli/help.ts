@@ -1,5 +1,7 @@
 import { usageError } from './cli-error.js';
-import { type Command, GLOBAL_OPTIONS, type OptionSpecs } from './command.js';
+import type { Command } from './command.js';
+import { GLOBAL_OPTIONS } from './global-options.js';
+import type { OptionSpecs } from './option-spec.js';
 import { usageLine } from './command-line.js';
 import { suggestion } from './suggest.js';
 

@@ -5,7 +5,7 @@ import type { ControlClient } from '../ipc/client.js';
 import { CALL_MS_DEFAULT } from '../ipc/client-limits.js';
 import { findDaemon } from '../ipc/client-discovery.js';
 import { usageError } from './cli-error.js';
-import type { GlobalValues } from './command.js';
+import type { GlobalValues } from './global-options.js';
 import { Output, type OutputFormat } from './output/output.js';
 import type { World } from './world.js';
 
