@@ -4,18 +4,23 @@ import * as path from 'node:path';
 import { errnoOf } from '../base/errors.js';
 import { NbdError } from './nbd-error.js';
 
+/** sun_path holds 108 bytes with the NUL that ends it; a longer path could be made but not connected to. */
+const PATH_BYTES_MAX = 107;
+
 /**
  * Makes `server` listen on a unix socket at `socketPath` with file mode `mode`. The socket is bound inside a fresh
  * folder that only we can enter, gets its mode there, and is renamed into place: at no moment can somebody connect to
  * it who should not. A stale socket of a daemon that died is replaced; one that somebody answers on is not.
  */
 export async function listenOnPath(server: net.Server, socketPath: string, mode: number): Promise<void> {
+  if (Buffer.byteLength(socketPath) > PATH_BYTES_MAX) throw tooLong(socketPath);
   await refuseTaken(socketPath);
   const folder = await fs.mkdtemp(path.join(path.dirname(socketPath), '.n')).catch((thrown: unknown) => {
     throw refusal(socketPath, thrown);
   });
   const bound = path.join(folder, 's');
   try {
+    if (Buffer.byteLength(bound) > PATH_BYTES_MAX) throw tooLong(socketPath);
     await listen(server, { path: bound });
     await fs.chmod(bound, mode);
     await fs.rename(bound, socketPath);
@@ -77,6 +82,14 @@ function refusal(address: string, thrown: unknown): NbdError {
     { code: 'ADDRESS_REFUSED', address, errno },
     { cause: thrown },
   );
+}
+
+function tooLong(socketPath: string): NbdError {
+  return new NbdError(`the path of a unix socket has at most ${String(PATH_BYTES_MAX)} bytes: ${socketPath}`, {
+    code: 'ADDRESS_REFUSED',
+    address: socketPath,
+    errno: 'ENAMETOOLONG',
+  });
 }
 
 function inUse(address: string): NbdError {
