@@ -99,7 +99,8 @@ void openRun(OpenRow* first, OpenRow* end, ReadMode mode, Scratch& scratch, Open
   uint8_t* const memory = scratch.window();
   const size_t wanted = runBytes(first, end);
   ssize_t got = -ENOMEM;
-  if (memory != nullptr) {
+  // A run that is longer than runEnd() makes them is a mistake of ours, and must not become one of memory.
+  if (memory != nullptr && wanted <= Scratch::WINDOW_BYTES) {
     got = mode == ReadMode::CACHED ? readCached(first->file, first->offset, memory, wanted)
                                    : readFully(first->file, first->offset, memory, wanted);
   }

@@ -45,6 +45,8 @@ describe('seal and append', () => {
 
   it('writes the bytes that the specification says, and zeros to the end of the page', () => {
     const { batch, expected } = twoRecords();
+    // Staging memory is reused: what lay in it before must not come out again.
+    kernels.append(0, kernels.plain, new Uint8Array(64 * 4096).fill(0xff));
     kernels.setBytes(new Uint8Array(16384).fill(0xff));
     expect(kernels.files.appendNow(kernels.file, 64, batch)).toBe(0);
     const bytes = kernels.bytes();
