@@ -139,7 +139,10 @@ export class Checkpointer {
     this.#appendedAt = appendedAt;
     this.count += 1;
     this.msLast = clock.monotonicMs() - from;
-    log.debug({ leaves: written, ms: Math.round(this.msLast), sequence: position.sequence }, 'store: checkpoint written');
+    log.debug(
+      { leaves: written, ms: Math.round(this.msLast), sequence: position.sequence },
+      'store: checkpoint written',
+    );
   }
 
   /** Starts one in the background unless one runs; failures are logged, and `then` is told in any case. */

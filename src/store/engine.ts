@@ -31,7 +31,14 @@ import { MapRows } from './map/map-rows.js';
 import { Replay } from './replay.js';
 import { SealingKeys } from './sealing-keys.js';
 import { StoreError } from './store-error.js';
-import { decodeCheckpoint, decodeCount, decodeLayer, decodeSegment, encodeRow, type CheckpointRow } from './stored-rows.js';
+import {
+  decodeCheckpoint,
+  decodeCount,
+  decodeLayer,
+  decodeSegment,
+  encodeRow,
+  type CheckpointRow,
+} from './stored-rows.js';
 
 export interface EngineOptions {
   readonly storagePath: string;
@@ -322,7 +329,9 @@ class EngineOpening {
     const predecessor =
       result === null ? null : { slot: result.last.slot, generation: result.last.generation, cut: result.cut };
     if (!(await journal.roll(true, predecessor))) {
-      throw new StoreError('the disk is full: not even one journal segment fits; free some disk space', { code: 'FULL' });
+      throw new StoreError('the disk is full: not even one journal segment fits; free some disk space', {
+        code: 'FULL',
+      });
     }
     await files.sync(await segmentFiles.open(journal.position.slot));
 

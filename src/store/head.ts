@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js';
 import { type BlockRequest, type DeviceFault, type Extent, Operation } from '../device/block-device.js';
 import { DeviceError } from '../device/device-error.js';
-import type { KeyringId } from '../io/block-keys.js';
+import { PLAIN_KEY_NUMBER, type BlockKeys, type KeyringId } from '../io/block-keys.js';
 import type { Engine } from './engine.js';
 import { LEAF_BLOCKS } from './limits.js';
 import { UNLOADED } from './location.js';
@@ -14,9 +14,15 @@ export interface HeadOptions {
   readonly layer: number;
   /** Greater than every epoch under which this layer was written before. */
   readonly epoch: number;
-  readonly keyring: KeyringId;
-  /** Data key of new writes; PLAIN_KEY_NUMBER for none. */
-  readonly keyNumber: number;
+  /** Every key its blocks may be sealed with; new writes use the last. Empty: not encrypted. */
+  readonly keys: readonly DataKey[];
+}
+
+export interface DataKey {
+  /** 1 to 2^32-1, unique on the node, never reused. */
+  readonly number: number;
+  /** 32 bytes. */
+  readonly secret: Uint8Array;
 }
 
 export interface HeadDependencies {
@@ -26,6 +32,7 @@ export interface HeadDependencies {
   readonly engine: () => Engine | null;
   /** Resolves when the store serves again; rejects when it is closed. */
   readonly whenReady: () => Promise<Engine>;
+  readonly keys: BlockKeys;
 }
 
 /**
@@ -33,7 +40,8 @@ export interface HeadDependencies {
  * volume's size and the order of read-modify-writes are the volume's business.
  */
 export class Head implements ReadSource, WriteSource {
-  readonly options: HeadOptions;
+  readonly layerId: number;
+  readonly #keyNumber: number;
   readonly #io: HeadDependencies;
   // Rebound when the store reopens, so that requests which waited go through the new engine.
   layer: Layer;
@@ -47,19 +55,27 @@ export class Head implements ReadSource, WriteSource {
   #idle: (() => void)[] = [];
 
   constructor(options: HeadOptions, engine: Engine, dependencies: HeadDependencies) {
-    this.options = options;
+    this.layerId = options.layer;
     this.epoch = options.epoch;
-    this.keyring = options.keyring;
     this.#io = dependencies;
     this.layer = layerOf(engine, options.layer);
-    this.sealing = engine.sealing.of(options.keyring, options.keyNumber);
+    this.#keyNumber = options.keys.at(-1)?.number ?? PLAIN_KEY_NUMBER;
+    const { keys } = dependencies;
+    this.keyring = keys.createKeyring(options.keys.length === 0);
+    try {
+      for (const key of options.keys) keys.addDataKey(this.keyring, key.number, key.secret);
+      this.sealing = engine.sealing.of(this.keyring, this.#keyNumber);
+    } catch (thrown) {
+      keys.releaseKeyring(this.keyring);
+      throw thrown;
+    }
   }
 
   /** Binds to a reopened engine. */
   rebind(engine: Engine): void {
     const newest = this.layer.newest;
-    this.layer = layerOf(engine, this.options.layer);
-    this.sealing = engine.sealing.of(this.options.keyring, this.options.keyNumber);
+    this.layer = layerOf(engine, this.layerId);
+    this.sealing = engine.sealing.of(this.keyring, this.#keyNumber);
     if (newest >= engine.recovery.sequence) this.#lost = true;
   }
 
@@ -182,6 +198,11 @@ export class Head implements ReadSource, WriteSource {
   /** Refuses requests from now on; what was accepted is completed. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** Wipes the keys; nothing may be under way any more. */
+  release(): void {
+    this.#io.keys.releaseKeyring(this.keyring);
   }
 
   readsDone(): void {

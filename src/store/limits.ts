@@ -58,5 +58,8 @@ export const LAYER_BLOCKS_MAX = 2 ** 42;
 
 assert(SEGMENT_BYTES_MAX <= 2 ** 20 * (BLOCK_BYTES_MIN / 64), 'a segment offset fits 20 bits of the finest unit');
 assert(RECORD_ALIGN_BYTES === BLOCK_BYTES_MIN / 64, 'records align to the finest unit');
-assert(96 + 16 * RECORD_EXTENTS_MAX + BATCH_BYTES_MAX + BATCH_BYTES_MAX / 64 + PAGE_BYTES < RECORD_BYTES_MAX, 'a full batch fits a record');
+assert(
+  96 + 16 * RECORD_EXTENTS_MAX + BATCH_BYTES_MAX + BATCH_BYTES_MAX / 64 + PAGE_BYTES < RECORD_BYTES_MAX,
+  'a full batch fits a record',
+);
 assert(APPEND_INLINE_BYTES_MAX < UNWRITTEN_BYTES_MAX / 2, 'inline appends stay well below the cap');

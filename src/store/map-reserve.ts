@@ -38,7 +38,10 @@ export class MapReserve {
         await this.#files.close(file);
       }
     } catch (thrown) {
-      this.#log.warn({ error: messageOf(thrown) }, 'store: no room to hold back space for a checkpoint; free some disk space');
+      this.#log.warn(
+        { error: messageOf(thrown) },
+        'store: no room to hold back space for a checkpoint; free some disk space',
+      );
     }
   }
 

@@ -251,7 +251,11 @@ export class ReadQueue {
       },
       (thrown: unknown) => {
         if (this.#engine() !== engine) this.#enqueue(request, source);
-        else this.#complete(request, source, { code: 'IO', detail: `segment ${slot} cannot be opened: ${messageOf(thrown)}` });
+        else
+          this.#complete(request, source, {
+            code: 'IO',
+            detail: `segment ${slot} cannot be opened: ${messageOf(thrown)}`,
+          });
       },
     );
   }

@@ -38,4 +38,3 @@ export class SealingKeys {
     this.#byNumber.clear();
   }
 }
-

@@ -4,11 +4,16 @@ import type { Closable } from '../base/lifecycle.js';
 import type { Log } from '../base/log.js';
 import type { DeviceFault } from '../device/block-device.js';
 import type { BlockKeys, Checksums } from '../io/block-keys.js';
-import type { Files, SpaceReport } from '../io/files.js';
+import type { Files, SpaceReport as StoreSpace } from '../io/files.js';
 import { openEngine, type Engine, type EngineDependencies, type EngineOptions } from './engine.js';
 import { Head, type HeadOptions } from './head.js';
 import { RecordKind } from './journal/record.js';
-import { CHECKPOINT_INTERVAL_MS_DEFAULT, JOURNAL_REPLAY_BYTES_DEFAULT, MAP_CACHE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT } from './limits.js';
+import {
+  CHECKPOINT_INTERVAL_MS_DEFAULT,
+  JOURNAL_REPLAY_BYTES_DEFAULT,
+  MAP_CACHE_BYTES_DEFAULT,
+  SEGMENT_BYTES_DEFAULT,
+} from './limits.js';
 import { Layer } from './map/layer.js';
 import type { MapEnvironment } from './map/map-environment.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
@@ -36,6 +41,8 @@ export interface StoreDependencies {
   readonly openEnvironment: (path: string) => Promise<MapEnvironment>;
   readonly probeEnvironment: (path: string) => Promise<string>;
 }
+
+export type { StoreSpace };
 
 /** opening -> ready -> reopening -> ready ... -> closed. Moves in `#become` only. */
 export type StoreState = 'opening' | 'ready' | 'reopening' | 'closed';
@@ -126,7 +133,7 @@ export class Store implements Closable {
     return this.#writes.waiting;
   }
 
-  space(): Promise<SpaceReport> {
+  space(): Promise<StoreSpace> {
     return this.#io.files.space(this.#options.storagePath);
   }
 
@@ -210,7 +217,7 @@ export class Store implements Closable {
       try {
         head.rebind(this.#engine);
       } catch (thrown) {
-        this.#io.log.error({ layer: head.options.layer, error: messageOf(thrown) }, 'store: a volume did not survive');
+        this.#io.log.error({ layer: head.layerId, error: messageOf(thrown) }, 'store: a volume did not survive');
         head.close();
       }
     }
@@ -316,7 +323,7 @@ export class Store implements Closable {
     });
   }
 
-  /** Opens the way into a layer. Throws DeviceError when the layer is unknown. */
+  /** Opens the way into a layer; copies the keys. Throws DeviceError when the layer is unknown. */
   openHead(options: HeadOptions): Head {
     if (this.#engine === null) throw new StoreError('the store is not open', { code: 'CLOSED' });
     const head = new Head(options, this.#engine, {
@@ -324,6 +331,7 @@ export class Store implements Closable {
       writes: this.#writes,
       engine: () => (this.#state === 'ready' ? this.#engine : null),
       whenReady: () => this.#whenReady(),
+      keys: this.#io.keys,
     });
     this.#heads.add(head);
     return head;
@@ -333,7 +341,7 @@ export class Store implements Closable {
   async closeHead(head: Head): Promise<void> {
     head.close();
     if (this.#state !== 'closed') await head.drain();
-    this.#heads.delete(head);
+    if (this.#heads.delete(head)) head.release();
   }
 
   /** Completes what was accepted, writes a checkpoint and lets go of everything. Idempotent. */

@@ -4,7 +4,7 @@ import { Operation, RequestFlag, type BlockRequest, type DeviceFault } from '../
 import type { Checksums } from '../io/block-keys.js';
 import type { Engine } from './engine.js';
 import { AppendBatch } from './journal/append-batch.js';
-import { RecordKind } from './journal/record.js';
+import { type RecordKind } from './journal/record.js';
 import { BATCH_HOLE_LEAVES_MAX, LEAF_BLOCKS } from './limits.js';
 import type { Layer } from './map/layer.js';
 import type { SealingKey } from './sealing-keys.js';

@@ -106,7 +106,10 @@ export class UnalignedWrite {
         edge.bytes.set(data.subarray(source, source + edge.end - edge.from), edge.from);
       }
       this.#submit(
-        new InnerRequest(Operation.WRITE, edge.offsetBytes, this.#head.blockBytes, this.#partDone, { flags, data: edge.bytes }),
+        new InnerRequest(Operation.WRITE, edge.offsetBytes, this.#head.blockBytes, this.#partDone, {
+          flags,
+          data: edge.bytes,
+        }),
       );
     }
     if (end > from) {

@@ -1,22 +1,21 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { DeviceStatistics } from '../device/device-statistics.js';
+import type { DataKey } from '../store/head.js';
+
+export type { DataKey };
 
 /** Number of a layer; never reused on a node. */
 export type LayerId = number & { readonly unit: 'layer' };
-
-export interface DataKey {
-  /** 1 to 2^32-1, unique on the node, never reused. */
-  readonly number: number;
-  /** 32 bytes; `open` copies it into the addon and overwrites this array with zeros. */
-  readonly secret: Uint8Array;
-}
 
 export interface OpenVolume {
   readonly volumeId: string;
   readonly layer: LayerId;
   /** Greater than every epoch this volume was opened with before. */
   readonly epoch: number;
-  /** Every key its blocks may be sealed with; new writes use the last. Empty: not encrypted. */
+  /**
+   * Every key its blocks may be sealed with; new writes use the last. Empty: not encrypted. `open` copies the secrets into
+   * the addon and overwrites these arrays with zeros.
+   */
   readonly keys: readonly DataKey[];
   readonly readOnly?: boolean;
 }

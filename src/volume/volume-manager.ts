@@ -1,9 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import type { Closable } from '../base/lifecycle.js';
 import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
-import { PLAIN_KEY_NUMBER, type BlockKeys } from '../io/block-keys.js';
-import type { SpaceReport } from '../io/files.js';
-import type { Store } from '../store/store.js';
+import type { Store, StoreSpace } from '../store/store.js';
 import { Volume } from './volume.js';
 import type { LayerId, LayerSummary, OpenVolume, StoreReport, VolumeHandle, VolumeHost } from './volume-host.js';
 
@@ -14,20 +12,15 @@ const SPACE_AGE_MS = 1000;
 export class VolumeManager implements VolumeHost, Closable {
   readonly #segmentBytes: number;
   readonly #store: Store;
-  readonly #keys: BlockKeys;
   readonly #clock: Clock;
   readonly #open = new Set<Volume>();
-  #space: SpaceReport;
+  #space: StoreSpace;
   #spaceAtMs: number;
 
-  constructor(
-    options: { segmentBytes: number; space: SpaceReport },
-    dependencies: { store: Store; keys: BlockKeys; clock: Clock },
-  ) {
+  constructor(options: { segmentBytes: number; space: StoreSpace }, dependencies: { store: Store; clock: Clock }) {
     this.#segmentBytes = options.segmentBytes;
     this.#space = options.space;
     this.#store = dependencies.store;
-    this.#keys = dependencies.keys;
     this.#clock = dependencies.clock;
     this.#spaceAtMs = dependencies.clock.monotonicMs();
   }
@@ -56,15 +49,8 @@ export class VolumeManager implements VolumeHost, Closable {
   }
 
   open(options: OpenVolume): VolumeHandle {
-    const keyring = this.#keys.createKeyring(options.keys.length === 0);
     try {
-      for (const key of options.keys) this.#keys.addDataKey(keyring, key.number, key.secret);
-      const head = this.#store.openHead({
-        layer: options.layer,
-        epoch: options.epoch,
-        keyring,
-        keyNumber: options.keys.at(-1)?.number ?? PLAIN_KEY_NUMBER,
-      });
+      const head = this.#store.openHead(options);
       const volume = new Volume(
         { volumeId: options.volumeId, readOnly: options.readOnly ?? false },
         {
@@ -72,16 +58,12 @@ export class VolumeManager implements VolumeHost, Closable {
           grow: (sizeBlocks) => this.#store.growLayer(options.layer, sizeBlocks),
           release: async () => {
             await this.#store.closeHead(head);
-            this.#keys.releaseKeyring(keyring);
             this.#open.delete(volume);
           },
         },
       );
       this.#open.add(volume);
       return volume;
-    } catch (thrown) {
-      this.#keys.releaseKeyring(keyring);
-      throw thrown;
     } finally {
       for (const key of options.keys) key.secret.fill(0);
     }

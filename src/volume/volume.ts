@@ -1,10 +1,4 @@
-import {
-  type BlockRequest,
-  type DeviceFault,
-  type Extent,
-  Operation,
-  RequestFlag,
-} from '../device/block-device.js';
+import { type BlockRequest, type DeviceFault, type Extent, Operation, RequestFlag } from '../device/block-device.js';
 import { DeviceError } from '../device/device-error.js';
 import { DeviceStatistics } from '../device/device-statistics.js';
 import type { Head } from '../store/head.js';
@@ -92,7 +86,8 @@ export class Volume implements VolumeHandle {
     if (this.#state !== 'open') return { code: 'CLOSED' };
     const { offsetBytes, lengthBytes, operation } = request;
     if (offsetBytes < 0 || lengthBytes < 0 || offsetBytes + lengthBytes > this.sizeBytes) return { code: 'RANGE' };
-    const changes = operation === Operation.WRITE || operation === Operation.TRIM || operation === Operation.WRITE_ZEROES;
+    const changes =
+      operation === Operation.WRITE || operation === Operation.TRIM || operation === Operation.WRITE_ZEROES;
     if (this.readOnly && changes) return { code: 'READ_ONLY' };
     return null;
   }

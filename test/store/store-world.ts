@@ -110,7 +110,7 @@ export class StoreWorld {
     );
     this.#manager = new VolumeManager(
       { segmentBytes: MIB, space: await this.#store.space() },
-      { store: this.#store, keys: this.keys, clock: this.clock },
+      { store: this.#store, clock: this.clock },
     );
   }
 

@@ -1,11 +1,6 @@
 import { assert } from '../../base/assert.js';
 import { SealBatch } from '../../io/seal-batch.js';
-import {
-  BATCH_BYTES_MAX,
-  PAGE_BYTES,
-  RECORD_ALIGN_BYTES,
-  RECORD_EXTENTS_MAX,
-} from '../limits.js';
+import { BATCH_BYTES_MAX, PAGE_BYTES, RECORD_ALIGN_BYTES, RECORD_EXTENTS_MAX } from '../limits.js';
 import { packLocation, WHOLE_STORED_UNITS } from '../location.js';
 import { encodeExtent, encodeRecordHeader, headerBytesOf, RECORD_HEADER_BYTES, RecordKind } from './record.js';
 
@@ -119,7 +114,8 @@ export class AppendBatch<L extends JournalLayer> {
     const layer = this.#layer as L;
     const unit = layer.blockBytes / 64;
     const blocks = this.seal.blockCount - this.#firstBlock;
-    const end = this.position + headerBytesOf(this.#extentCount + 1) + unit + ALIGN + blocks * unit * WHOLE_STORED_UNITS;
+    const end =
+      this.position + headerBytesOf(this.#extentCount + 1) + unit + ALIGN + blocks * unit * WHOLE_STORED_UNITS;
     return end <= this.start.limit;
   }
 
@@ -178,13 +174,7 @@ export class AppendBatch<L extends JournalLayer> {
     let offset = payloadAt;
     for (let n = 0; n < this.#extentCount; n += 1) {
       const extent = this.#extents[n];
-      encodeExtent(
-        this.seal.headers,
-        at + RECORD_HEADER_BYTES + n * 16,
-        extent.first,
-        extent.count,
-        extent.zeros,
-      );
+      encodeExtent(this.seal.headers, at + RECORD_HEADER_BYTES + n * 16, extent.first, extent.count, extent.zeros);
       const location = extent.zeros ? 0 : packLocation(this.start.slot, offset / unit, WHOLE_STORED_UNITS);
       if (!extent.zeros) offset += extent.count * stored;
       this.#publish(layer, extent.first, extent.count, location);

@@ -1,7 +1,13 @@
 import type { Checksums } from '../../io/block-keys.js';
 import type { Files } from '../../io/files.js';
 import { PAGE_BYTES, RECORD_ALIGN_BYTES, RECORD_BYTES_MAX, SEGMENT_HEADER_BYTES } from '../limits.js';
-import { decodeRecordHeader, looksLikeRecord, RECORD_HEADER_BYTES, type RecordCheck, type RecordHeader } from './record.js';
+import {
+  decodeRecordHeader,
+  looksLikeRecord,
+  RECORD_HEADER_BYTES,
+  type RecordCheck,
+  type RecordHeader,
+} from './record.js';
 import type { SegmentFiles } from './segment-files.js';
 import { decodeSegmentHeader, type SegmentHeader } from './segment-header.js';
 import { SegmentWindow } from './segment-window.js';

@@ -127,7 +127,10 @@ export class Journal {
    * Makes the next segment the head: header first, naming its predecessor and where replay leaves it. False when the
    * disk is full. Its header becomes durable with the first sync that covers a record of it.
    */
-  async roll(reserve: boolean, predecessor: { slot: number; generation: number; cut: number } | null): Promise<boolean> {
+  async roll(
+    reserve: boolean,
+    predecessor: { slot: number; generation: number; cut: number } | null,
+  ): Promise<boolean> {
     assert(!this.#appending, 'segments change between appends');
     const { files, segmentFiles, table, pool, checksums } = this.#io;
     const slot = await pool.take(reserve);
@@ -187,7 +190,10 @@ export class Journal {
    */
   append<L extends JournalLayer>(batch: AppendBatch<L>, done: (failure: StoreError | null) => void): void {
     assert(!this.#appending && this.#failure === null, 'one append at a time, and none after a failure');
-    assert(batch.start.offset === this.#offset && batch.start.slot === this.#slot, 'the batch was built for this position');
+    assert(
+      batch.start.offset === this.#offset && batch.start.slot === this.#slot,
+      'the batch was built for this position',
+    );
     const bytes = batch.position - batch.start.offset;
     this.#appending = true;
     const finish = (status: number): void => {

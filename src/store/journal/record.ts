@@ -35,6 +35,7 @@
  */
 import { assert } from '../../base/assert.js';
 import { getU64, putU64, viewOf } from '../../base/bytes.js';
+import { RECORD } from '../../io/record-layout.js';
 import { RECORD_ALIGN_BYTES, RECORD_BYTES_MAX, RECORD_EXTENTS_MAX } from '../limits.js';
 
 export const RecordKind = {
@@ -49,12 +50,33 @@ export const RecordKind = {
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 
-export const RECORD_MAGIC = 0x43455247;
-export const RECORD_VERSION = 1;
-export const RECORD_HEADER_BYTES = 96;
-export const EXTENT_BYTES = 16;
-export const HEADER_CRC_AT = 76;
-export const PAYLOAD_CRC_AT = 72;
+// The kernels fill in and check parts of the header, so its numbers are theirs (native/record-format.h).
+const {
+  MAGIC,
+  VERSION,
+  MAGIC_AT,
+  VERSION_AT,
+  KIND_AT,
+  STAMP_AT,
+  HEADER_BYTES_AT,
+  RECORD_BYTES_AT,
+  SEQUENCE_AT,
+  LAYER_AT,
+  LAYER_ORDINAL_AT,
+  DURABLE_UP_TO_AT,
+  EPOCH_AT,
+  EXTENT_COUNT_AT,
+  PAYLOAD_OFFSET_AT,
+  BLOCK_LOG2_AT,
+  PAYLOAD_CRC_AT,
+  HEADER_CRC_AT,
+  BY_KIND_AT,
+  EXTENTS_AT,
+  EXTENT_BYTES,
+} = RECORD;
+
+/** Bytes of a header without extents. */
+export const RECORD_HEADER_BYTES = EXTENTS_AT;
 /** Extent flag: reads as zeros, owns no payload. */
 export const EXTENT_ZEROS = 1;
 
@@ -97,22 +119,22 @@ export function encodeRecordHeader(bytes: Uint8Array, at: number, fields: Record
   assert(fields.extentCount <= RECORD_EXTENTS_MAX, 'a record has a bounded number of extents');
   assert(fields.recordBytes % RECORD_ALIGN_BYTES === 0, 'a record ends at its alignment');
   const view = viewOf(bytes);
-  view.setUint32(at, RECORD_MAGIC, true);
-  view.setUint16(at + 4, RECORD_VERSION, true);
-  view.setUint16(at + 6, fields.kind, true);
-  view.setUint32(at + 8, fields.stampLow, true);
-  view.setUint32(at + 12, fields.stampHigh, true);
-  view.setUint32(at + 16, headerBytesOf(fields.extentCount), true);
-  view.setUint32(at + 20, fields.recordBytes, true);
-  putU64(view, at + 24, fields.sequence);
-  putU64(view, at + 32, fields.layer);
-  putU64(view, at + 40, fields.ordinal);
-  putU64(view, at + 48, fields.durableUpTo);
-  view.setUint32(at + 56, fields.epoch, true);
-  view.setUint32(at + 60, fields.extentCount, true);
-  view.setUint32(at + 64, fields.payloadOffset, true);
-  view.setUint32(at + 68, fields.blockBytes === 0 ? 0 : Math.log2(fields.blockBytes), true);
-  putU64(view, at + 80, fields.parent);
+  view.setUint32(at + MAGIC_AT, MAGIC, true);
+  view.setUint16(at + VERSION_AT, VERSION, true);
+  view.setUint16(at + KIND_AT, fields.kind, true);
+  view.setUint32(at + STAMP_AT, fields.stampLow, true);
+  view.setUint32(at + STAMP_AT + 4, fields.stampHigh, true);
+  view.setUint32(at + HEADER_BYTES_AT, headerBytesOf(fields.extentCount), true);
+  view.setUint32(at + RECORD_BYTES_AT, fields.recordBytes, true);
+  putU64(view, at + SEQUENCE_AT, fields.sequence);
+  putU64(view, at + LAYER_AT, fields.layer);
+  putU64(view, at + LAYER_ORDINAL_AT, fields.ordinal);
+  putU64(view, at + DURABLE_UP_TO_AT, fields.durableUpTo);
+  view.setUint32(at + EPOCH_AT, fields.epoch, true);
+  view.setUint32(at + EXTENT_COUNT_AT, fields.extentCount, true);
+  view.setUint32(at + PAYLOAD_OFFSET_AT, fields.payloadOffset, true);
+  view.setUint32(at + BLOCK_LOG2_AT, fields.blockBytes === 0 ? 0 : Math.log2(fields.blockBytes), true);
+  putU64(view, at + BY_KIND_AT, fields.parent);
 }
 
 export function encodeExtent(bytes: Uint8Array, at: number, first: number, count: number, zeros: boolean): void {
@@ -132,9 +154,9 @@ export interface RecordCheck {
 /** Whether a header of the segment with this stamp might start at `at`: the cheap part of the check. */
 export function looksLikeRecord(view: DataView, at: number, check: RecordCheck): boolean {
   return (
-    view.getUint32(at, true) === RECORD_MAGIC &&
-    view.getUint32(at + 8, true) === check.stampLow &&
-    view.getUint32(at + 12, true) === check.stampHigh
+    view.getUint32(at + MAGIC_AT, true) === MAGIC &&
+    view.getUint32(at + STAMP_AT, true) === check.stampLow &&
+    view.getUint32(at + STAMP_AT + 4, true) === check.stampHigh
   );
 }
 
@@ -142,24 +164,29 @@ export function looksLikeRecord(view: DataView, at: number, check: RecordCheck):
  * Decodes the header at `at`, or null when it is not a valid one. `room` is the number of bytes from `at` to the end
  * of the segment; `bytes` must hold at least the header (or what the segment has of it).
  */
-export function decodeRecordHeader(bytes: Uint8Array, at: number, room: number, check: RecordCheck): RecordHeader | null {
+export function decodeRecordHeader(
+  bytes: Uint8Array,
+  at: number,
+  room: number,
+  check: RecordCheck,
+): RecordHeader | null {
   if (at + RECORD_HEADER_BYTES > bytes.length || room < RECORD_HEADER_BYTES) return null;
   const view = viewOf(bytes);
   if (!looksLikeRecord(view, at, check)) return null;
-  if (view.getUint16(at + 4, true) !== RECORD_VERSION) return null;
-  const kind = view.getUint16(at + 6, true);
+  if (view.getUint16(at + VERSION_AT, true) !== VERSION) return null;
+  const kind = view.getUint16(at + KIND_AT, true);
   if (kind < RecordKind.WRITE || kind > RecordKind.PAD) return null;
-  const headerBytes = view.getUint32(at + 16, true);
-  const recordBytes = view.getUint32(at + 20, true);
-  const extentCount = view.getUint32(at + 60, true);
+  const headerBytes = view.getUint32(at + HEADER_BYTES_AT, true);
+  const recordBytes = view.getUint32(at + RECORD_BYTES_AT, true);
+  const extentCount = view.getUint32(at + EXTENT_COUNT_AT, true);
   if (extentCount > RECORD_EXTENTS_MAX || headerBytes !== headerBytesOf(extentCount)) return null;
   if (recordBytes > Math.min(room, RECORD_BYTES_MAX) || recordBytes < headerBytes) return null;
   if (recordBytes % RECORD_ALIGN_BYTES !== 0 || at + headerBytes > bytes.length) return null;
   const storedCrc = view.getUint32(at + HEADER_CRC_AT, true);
   if (headerCrc(bytes, at, headerBytes, check) !== storedCrc) return null;
-  const payloadOffset = view.getUint32(at + 64, true);
+  const payloadOffset = view.getUint32(at + PAYLOAD_OFFSET_AT, true);
   if (payloadOffset > recordBytes) return null;
-  const log2 = view.getUint32(at + 68, true);
+  const log2 = view.getUint32(at + BLOCK_LOG2_AT, true);
   if (log2 > 16) return null;
   const extents: RecordExtent[] = [];
   for (let n = 0; n < extentCount; n += 1) {
@@ -175,16 +202,16 @@ export function decodeRecordHeader(bytes: Uint8Array, at: number, room: number, 
     stampLow: check.stampLow,
     stampHigh: check.stampHigh,
     recordBytes,
-    sequence: getU64(view, at + 24),
-    layer: getU64(view, at + 32),
-    ordinal: getU64(view, at + 40),
-    durableUpTo: getU64(view, at + 48),
-    epoch: view.getUint32(at + 56, true),
+    sequence: getU64(view, at + SEQUENCE_AT),
+    layer: getU64(view, at + LAYER_AT),
+    ordinal: getU64(view, at + LAYER_ORDINAL_AT),
+    durableUpTo: getU64(view, at + DURABLE_UP_TO_AT),
+    epoch: view.getUint32(at + EPOCH_AT, true),
     extentCount,
     payloadOffset,
     blockBytes: log2 === 0 ? 0 : 2 ** log2,
     payloadCrc: view.getUint32(at + PAYLOAD_CRC_AT, true),
-    parent: getU64(view, at + 80),
+    parent: getU64(view, at + BY_KIND_AT),
     extents,
   };
 }

@@ -88,7 +88,10 @@ export class SegmentPool {
   refill(): void {
     if (this.#closed) return;
     void this.#fill(RESERVE_SEGMENTS + READY_SEGMENTS).catch((thrown: unknown) => {
-      this.#io.log.warn({ error: messageOf(thrown) }, 'journal: a segment could not be prepared; tried again when one is needed');
+      this.#io.log.warn(
+        { error: messageOf(thrown) },
+        'journal: a segment could not be prepared; tried again when one is needed',
+      );
     });
   }
 

@@ -100,12 +100,7 @@ export class LeafCache {
 
   /** A row for a leaf, its entries filled with `fill`. */
   allocate(layer: number, leaf: number, fill: number): number {
-    let row = this.#free.pop();
-    if (row === undefined && this.#rows >= this.#rowsMax) row = this.#evict();
-    if (row === undefined) {
-      this.#addChunk();
-      row = this.#free.pop() as number;
-    }
+    const row = this.#takeRow();
     this.#flags[row] = LeafFlag.USED;
     this.#layer[row] = layer;
     this.#leaf[row] = leaf;
@@ -116,6 +111,13 @@ export class LeafCache {
     const base = this.baseOf(row);
     this.entriesOf(row).fill(fill, base, base + LEAF_BLOCKS);
     return row;
+  }
+
+  #takeRow(): number {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    const evicted = this.#rows >= this.#rowsMax ? this.#evict() : undefined;
+    return evicted ?? this.#addChunk();
   }
 
   release(row: number): void {
@@ -145,7 +147,8 @@ export class LeafCache {
     return undefined;
   }
 
-  #addChunk(): void {
+  /** Adds a chunk of free rows and takes the first. */
+  #addChunk(): number {
     const from = this.#rows;
     this.#rows += CHUNK_LEAVES;
     this.#chunks.push(new Float64Array(CHUNK_LEAVES * LEAF_BLOCKS));
@@ -159,6 +162,7 @@ export class LeafCache {
     this.#newest = grown(new Float64Array(this.#rows), this.#newest);
     this.#storedMapped = grown(new Uint8Array(this.#rows), this.#storedMapped);
     this.#inUse = grown(new Uint8Array(this.#rows), this.#inUse);
-    for (let row = this.#rows - 1; row >= from; row -= 1) this.#free.push(row);
+    for (let row = this.#rows - 1; row > from; row -= 1) this.#free.push(row);
+    return from;
   }
 }

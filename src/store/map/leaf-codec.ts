@@ -39,7 +39,7 @@ export function encodeLeaf(entries: Float64Array, base: number, root: boolean): 
   let runs = 0;
   let mapped = 0;
   let present = false;
-  for (let n = 0; n < LEAF_BLOCKS; ) {
+  for (let n = 0; n < LEAF_BLOCKS;) {
     let entry = entries[base + n];
     if (root && entry === HOLE) entry = ABSENT;
     let end = n + 1;

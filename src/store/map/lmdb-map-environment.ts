@@ -1,7 +1,15 @@
+import { statfs } from 'node:fs/promises';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { errnoOf, messageOf } from '../../base/errors.js';
 import { StoreError } from '../store-error.js';
 import type { MapChange, MapEnvironment } from './map-environment.js';
+
+const ENOSPC = 28;
+const EIO = 5;
+/** Less free space than this, and an EIO of a commit means a full disk. */
+const FULL_BELOW_BYTES = 64 * 1024;
+/** Address space, not disk: LMDB grows its file as needed up to this. */
+const MAP_SIZE_BYTES = 2 ** 40;
 
 /**
  * The map's database on LMDB. `overlappingSync: false` makes a commit durable before its promise resolves; every
@@ -10,19 +18,27 @@ import type { MapChange, MapEnvironment } from './map-environment.js';
 export class LmdbMapEnvironment implements MapEnvironment {
   readonly #root: RootDatabase<Buffer, Buffer>;
   readonly #rows: Database<Buffer, Buffer>;
+  readonly #path: string;
   #closed = false;
 
   constructor(options: { path: string; readOnly?: boolean }) {
-    this.#root = open<Buffer, Buffer>({
+    this.#path = options.path;
+    // A variable: lmdb's types do not know permissionsMode.
+    const settings = {
       path: options.path,
       readOnly: options.readOnly ?? false,
-      encoding: 'binary',
-      keyEncoding: 'binary',
+      encoding: 'binary' as const,
+      keyEncoding: 'binary' as const,
       overlappingSync: false,
+      // With batching by turn a failed commit would reject a promise that nobody can reach, which ends the process.
       eventTurnBatching: false,
       commitDelay: 0,
       noSubdir: false,
-    });
+      cache: false,
+      permissionsMode: 0o600,
+      mapSize: MAP_SIZE_BYTES,
+    };
+    this.#root = open<Buffer, Buffer>(settings);
     this.#rows = this.#root;
   }
 
@@ -53,14 +69,38 @@ export class LmdbMapEnvironment implements MapEnvironment {
         }
       });
     } catch (thrown) {
-      const detail = messageOf(thrown);
-      if (errnoOf(thrown) === 'ENOSPC' || /no space|ENOSPC|MDB_MAP_FULL/i.test(detail)) {
-        throw new StoreError('the disk is full: the map could not be written', { code: 'FULL' }, { cause: thrown });
-      }
-      throw new StoreError(`the map could not be written: ${detail}`, { code: 'IO', detail }, { cause: thrown });
+      throw await this.#translate(thrown);
     }
     // A read transaction of this turn would still show the state before the commit.
     this.#root.resetReadTxn();
+  }
+
+  /** LMDB's errors carry a number; a failed commit keeps its cause in a promise, and a short write comes as EIO. */
+  async #translate(thrown: unknown): Promise<StoreError> {
+    let cause = thrown;
+    if (thrown instanceof Error && 'commitError' in thrown) {
+      try {
+        await thrown.commitError;
+      } catch (hidden) {
+        cause = hidden;
+      }
+    }
+    const errno = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    const full = errno === ENOSPC || errnoOf(cause) === 'ENOSPC' || errnoOf(cause) === 'MDB_MAP_FULL';
+    if (full || (errno === EIO && (await this.#freeBytes()) < FULL_BELOW_BYTES)) {
+      return new StoreError('the disk is full: the map could not be written', { code: 'FULL' }, { cause });
+    }
+    const detail = messageOf(cause);
+    return new StoreError(`the map could not be written: ${detail}`, { code: 'IO', detail }, { cause });
+  }
+
+  async #freeBytes(): Promise<number> {
+    try {
+      const { bavail, bsize } = await statfs(this.#path);
+      return bavail * bsize;
+    } catch {
+      return 0;
+    }
   }
 
   async close(): Promise<void> {

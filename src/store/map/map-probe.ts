@@ -3,16 +3,17 @@
  * small rows, and leaves for as long as the budget lasts. Prints one line of JSON, a MapVerdict. That it prints at all
  * says that reading is safe; a damaged page can end a process that maps it.
  */
-import { performance } from 'node:perf_hooks';
 import { crc32c } from '../../base/crc32c.js';
 import { messageOf } from '../../base/errors.js';
+import { SystemClock } from '../../base/system-clock.js';
 import { LmdbMapEnvironment } from './lmdb-map-environment.js';
 import { COUNT_KEYS, FILTER_KEYS, LAYER_KEYS, LEAF_KEYS, SEGMENT_KEYS } from './map-keys.js';
 import type { MapVerdict } from './map-verdict.js';
 import { MapRows } from './map-rows.js';
 
 async function probe(path: string, budgetMs: number): Promise<MapVerdict> {
-  const until = performance.now() + budgetMs;
+  const clock = new SystemClock();
+  const until = clock.monotonicMs() + budgetMs;
   let rows = 0;
   try {
     const environment = new LmdbMapEnvironment({ path, readOnly: true });
@@ -26,7 +27,7 @@ async function probe(path: string, budgetMs: number): Promise<MapVerdict> {
       for (const range of [LAYER_KEYS, SEGMENT_KEYS, COUNT_KEYS, FILTER_KEYS, LEAF_KEYS]) {
         for (const row of reader.range(range)) {
           rows += row.key.length > 0 ? 1 : 0;
-          if (range === LEAF_KEYS && performance.now() > until) return { problem: '', rows, complete: false };
+          if (range === LEAF_KEYS && clock.monotonicMs() > until) return { problem: '', rows, complete: false };
         }
       }
     } finally {
