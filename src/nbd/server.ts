@@ -240,8 +240,6 @@ export class NbdServer implements Closable {
       },
       {
         connected: (of) => this.#events.connected?.(describe(of)),
-        handshakeFailed: ({ address, transport: over }, reason) =>
-          this.#events.handshakeFailed?.({ address, transport: over, reason }),
         requestFailed: (of, failed) => this.#events.requestFailed?.({ ...describe(of), ...failed }),
         ended: (of, reason) => this.#ended(of, reason),
       },
@@ -279,7 +277,11 @@ export class NbdServer implements Closable {
 
   #ended(session: Session, reason: string): void {
     this.#sessions.delete(session);
-    if (session.volumeId === null) return;
+    const { address, transport } = session;
+    if (session.volumeId === null) {
+      if (reason !== '') this.#events.handshakeFailed?.({ address, transport, reason });
+      return;
+    }
     const durationMs = this.#clock.wallMs() - session.sinceMs;
     this.#events.disconnected?.({ ...describe(session), reason, durationMs });
   }

@@ -33,9 +33,8 @@ export interface SessionDependencies {
 export interface SessionEvents {
   /** It has chosen an export. */
   connected(session: Session): void;
-  handshakeFailed(session: Session, reason: string): void;
   requestFailed(session: Session, failed: FailedRequest): void;
-  /** The last event of every session. `reason` is of one that was connected. */
+  /** The last event of every session. `reason` is '' only for a client that left a negotiation politely. */
   ended(session: Session, reason: string): void;
 }
 
@@ -114,9 +113,7 @@ export class Session {
       this.#transmission.destroy(reason);
       return;
     }
-    if (this.#state === 'ended') return;
-    this.#move('closing');
-    this.#socket.destroy();
+    this.#fail(reason);
   }
 
   /** Ends when what is in flight has been answered. A negotiation has nothing in flight. */
@@ -128,7 +125,8 @@ export class Session {
   #move(state: State): void {
     assert(this.#state !== 'ended', 'an ended session stays so');
     this.#state = state;
-    if (state !== 'negotiating' && state !== 'upgrading' && this.#deadline !== null) {
+    // A connection that is closing has the same deadline: its client may not take our last words.
+    if ((state === 'transmitting' || state === 'ended') && this.#deadline !== null) {
       this.#dependencies.clock.clear(this.#deadline);
       this.#deadline = null;
     }
@@ -149,9 +147,9 @@ export class Session {
   }
 
   #fail(reason: string): void {
-    if (this.#state !== 'negotiating' && this.#state !== 'upgrading') return;
+    if (this.#state === 'transmitting' || this.#state === 'ended') return;
+    if (this.#state !== 'closing') this.#reason = reason;
     this.#move('closing');
-    this.#events.handshakeFailed(this, reason);
     this.#socket.destroy();
   }
 
@@ -223,6 +221,8 @@ export class Session {
     const raw = this.#socket;
     raw.off('data', this.#onData);
     raw.off('end', this.#onEnd);
+    // TLS hears of the end now, and half a connection is no use to a handshake.
+    raw.allowHalfOpen = false;
     terminator.upgrade(raw, {
       secured: (socket) => {
         if (this.#state !== 'upgrading') {
@@ -230,6 +230,7 @@ export class Session {
           return;
         }
         raw.off('close', this.#onClose);
+        socket.allowHalfOpen = true;
         this.#socket = socket;
         this.#transport = 'tls';
         this.#listen(socket);

@@ -47,7 +47,7 @@ export class TlsTerminator {
    * apart whose handshake ended.
    */
   upgrade(socket: net.Socket, upgrade: TlsUpgrade): void {
-    const server = tls.createServer({ ...this.#options, allowHalfOpen: true });
+    const server = tls.createServer(this.#options);
     server.once('secureConnection', (secured) => upgrade.secured(secured));
     server.once('tlsClientError', (error) => upgrade.failed(`the TLS handshake failed: ${error.message}`));
     server.emit('connection', socket);

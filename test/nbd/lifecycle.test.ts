@@ -212,6 +212,30 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     expect(server.server.usage().bufferBytes).toBe(0);
   });
 
+  it('a client that aborts and takes no answer is cut at the deadline of its handshake', async () => {
+    const clock = new ManualClock();
+    const names = Object.fromEntries(
+      Array.from({ length: 200 }, (_, i) => [`v${String(i)}`, { device: new MemoryDevice({ sizeBytes: 8192 }) }]),
+    );
+    const limits = { negotiationOutputBytesMax: 64 << 20, handshakeMsMax: 5000 };
+    const server = await start({ exports: names, copying, clock, limits });
+    const client = await server.connect();
+    await client.greet();
+    client.pause();
+    client.send(Buffer.concat([...Array.from({ length: 500 }, () => option(3)), option(2)]));
+    // Somebody who came later has been answered: the server has seen all of it.
+    const other = await server.connect();
+    await other.greet();
+    other.send(option(3));
+    await other.readOptionReplies();
+    expect(server.server.usage().connections).toBe(2);
+    clock.advance(5000);
+    await server.until(() => server.count('handshake') === 1);
+    while (server.server.usage().connections > 0) await new Promise(setImmediate);
+    await server.server.close();
+    expect(server.server.usage().connections).toBe(0);
+  });
+
   it('close ends everything, and twice is once', async () => {
     const device = new MemoryDevice({ sizeBytes: 1 << 20 });
     const server = await start({ exports: { v: { device } }, copying });

@@ -132,7 +132,11 @@ export class TestServer {
 
   #told(event: string | null): void {
     if (event !== null) this.events.push(event);
-    for (const waiter of this.#waiters) if (waiter.check()) waiter.resolve();
+    const waiting = this.#waiters.splice(0);
+    for (const waiter of waiting) {
+      if (waiter.check()) waiter.resolve();
+      else this.#waiters.push(waiter);
+    }
   }
 }
 
