@@ -13,7 +13,7 @@ import { SegmentFiles } from './journal/segment-files.js';
 import { SegmentPool } from './journal/segment-pool.js';
 import { SegmentTable } from './journal/segment-table.js';
 import { LeafWriter } from './leaf-writer.js';
-import { SEGMENT_FILES_OPEN_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
+import { PAGE_BYTES, SEGMENT_FILES_OPEN_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
 import { BlockMap } from './map/block-map.js';
 import type { MapEnvironment } from './map/map-environment.js';
 import {
@@ -334,6 +334,7 @@ class EngineOpening {
       });
     }
     await files.sync(await segmentFiles.open(journal.position.slot));
+    if (result !== null) await this.#giveBackTail(result);
 
     let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1);
     const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
@@ -383,6 +384,21 @@ class EngineOpening {
     await reserve.hold();
     pool.refill();
     return engine;
+  }
+
+  /**
+   * What lies behind the durable cut is never read again: its space goes back, so that a restart costs a page and not a
+   * segment.
+   */
+  async #giveBackTail(result: ScanResult): Promise<void> {
+    const from = Math.ceil(result.cut / PAGE_BYTES) * PAGE_BYTES;
+    if (from >= result.last.segmentBytes) return;
+    try {
+      const file = await this.#segmentFiles.open(result.last.slot);
+      await this.#io.files.punch(file, from, result.last.segmentBytes - from);
+    } catch (thrown) {
+      this.#io.log.debug({ error: messageOf(thrown) }, 'store: the file system gives back no part of a file');
+    }
   }
 
   #positionOf(checkpoint: CheckpointRow | null, journal: Journal): Journal['position'] {

@@ -39,6 +39,8 @@ export const READY_SEGMENTS = 2;
 export const MAP_RESERVE_BYTES = 64 * MIB;
 export const JOURNAL_REPLAY_BYTES_DEFAULT = 1024 * MIB;
 export const CHECKPOINT_INTERVAL_MS_DEFAULT = 30_000;
+/** Read batches with the reader threads at once; the rest waits and gathers. Far below what the addon's queue takes. */
+export const READ_BATCHES_MAX = 64;
 /** Segment files open at once; the rest is reopened when read. */
 export const SEGMENT_FILES_OPEN_MAX = 2048;
 

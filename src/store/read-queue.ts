@@ -5,7 +5,7 @@ import type { KeyringId } from '../io/block-keys.js';
 import type { Files } from '../io/files.js';
 import { OpenBatch, OpenStatus } from '../io/open-batch.js';
 import type { Engine } from './engine.js';
-import { LEAF_BLOCKS } from './limits.js';
+import { LEAF_BLOCKS, READ_BATCHES_MAX } from './limits.js';
 import { offsetUnitsOf, slotOf, storedUnitsOf, UNLOADED } from './location.js';
 import type { Layer } from './map/layer.js';
 
@@ -151,7 +151,8 @@ export class ReadQueue {
   readonly #run = (): void => {
     this.#scheduled = false;
     const engine = this.#engine();
-    if (engine === null || this.#requests.length === 0) return;
+    // With enough batches at the disk the rest waits here, where it gathers, and not in the addon's queues.
+    if (engine === null || this.#requests.length === 0 || this.#under >= READ_BATCHES_MAX) return;
     const requests = this.#requests;
     const sources = this.#sources;
     this.#requests = [];
@@ -178,6 +179,7 @@ export class ReadQueue {
       for (const slot of batch.pinned) engine.segmentFiles.unpin(slot);
       this.#under -= 1;
       this.#finish(batch);
+      this.wake();
       if (this.#under === 0) {
         const drained = this.#drained;
         this.#drained = [];

@@ -15,6 +15,9 @@ export interface VolumeDependencies {
   readonly release: () => Promise<void>;
 }
 
+/** A CACHE request reads this much at a time, bytes; a multiple of every block size. */
+const CACHE_STEP_BYTES = 1024 * 1024;
+
 /** 'open' takes requests, 'closing' completes what it has, 'closed' refuses. */
 type VolumeState = 'open' | 'closing' | 'closed';
 
@@ -72,7 +75,7 @@ export class Volume implements VolumeHandle {
       if (aligned) this.#head.submit(request);
       else this.#readUnaligned(request);
     } else if (operation === Operation.CACHE) {
-      request.done(null);
+      this.#cache(request);
     } else if (aligned) {
       this.#change(request);
     } else if (operation === Operation.TRIM) {
@@ -124,6 +127,23 @@ export class Volume implements VolumeHandle {
       { data: bounce },
     );
     this.#head.submit(inner);
+  }
+
+  /** Reads the range once, so that it is in the page cache; a block that cannot be read is no failure of the advice. */
+  #cache(request: BlockRequest): void {
+    const end = this.#up(request.offsetBytes + request.lengthBytes);
+    const scratch = new Uint8Array(Math.min(CACHE_STEP_BYTES, end - this.#down(request.offsetBytes)));
+    this.#unaligned += 1;
+    const step = (from: number): void => {
+      if (from >= end) {
+        this.#finishUnaligned(request, null);
+        return;
+      }
+      const length = Math.min(scratch.length, end - from);
+      const inner = new InnerRequest(Operation.READ, from, length, () => step(from + length), { data: scratch });
+      this.#head.submit(inner);
+    };
+    step(this.#down(request.offsetBytes));
   }
 
   /** A trim is advice: the partial blocks at its ends stay as they are. */
