@@ -491,3 +491,12 @@ export function request(name: string, fields: Partial<CreateRequest> = {}): Crea
 }
 
 export const TESTER = { actor: 'test' };
+
+/** Waits for something that happens without an event of its own; fails when it does not. */
+export async function until(reached: () => boolean, what: string): Promise<void> {
+  const deadlineMs = performance.now() + 10_000;
+  while (!reached()) {
+    if (performance.now() > deadlineMs) throw new Error(`never came: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
