@@ -1,0 +1,77 @@
+import type { ExportConnection, Exports, ExportUris, OpenExport } from '../control/exports.js';
+import type { ExportDirectory, ExportFault, ExportListing, OpenedExport } from '../nbd/export-directory.js';
+import type { NbdServer } from '../nbd/server.js';
+
+/**
+ * What is exported, between the control plane that decides it and the NBD server that serves it. Names are the
+ * volumes' names at this moment; connections belong to volume ids, so a rename drops nobody.
+ */
+export class NbdExports implements Exports, ExportDirectory {
+  readonly #byVolume = new Map<string, OpenExport>();
+  #server: NbdServer | null = null;
+  #tls = false;
+
+  /** The server is made after the directory that it asks. `tls`: clients come in by nbds. */
+  attach(server: NbdServer, tls: boolean): void {
+    this.#server = server;
+    this.#tls = tls;
+  }
+
+  open(exported: OpenExport): void;
+  open(name: string): OpenedExport | ExportFault;
+  open(what: OpenExport | string): OpenedExport | ExportFault | undefined {
+    if (typeof what === 'string') return this.#find(what);
+    this.#byVolume.set(what.volumeId, what);
+    return undefined;
+  }
+
+  #find(name: string): OpenedExport | ExportFault {
+    for (const { volumeId, name: known, device, readOnly, description } of this.#byVolume.values()) {
+      if (known !== name) continue;
+      return {
+        volumeId,
+        device,
+        description,
+        readOnly,
+        statistics: device.statistics,
+        closed: () => undefined,
+      };
+    }
+    return { code: 'UNKNOWN' };
+  }
+
+  list(): readonly ExportListing[] {
+    return [...this.#byVolume.values()].map(({ name, description }) => ({ name, description }));
+  }
+
+  async close(volumeId: string): Promise<void> {
+    this.#byVolume.delete(volumeId);
+    await this.#server?.disconnectAll(volumeId);
+  }
+
+  connections(volumeId: string): readonly ExportConnection[] {
+    return this.#server?.connections(volumeId) ?? [];
+  }
+
+  async kick(volumeId: string, address: string): Promise<readonly string[]> {
+    const server = this.#server;
+    if (server === null) return [];
+    if (address !== '') return server.kick(volumeId, address);
+    const addresses = server.connections(volumeId).map((connection) => connection.address);
+    await server.disconnectAll(volumeId);
+    return addresses;
+  }
+
+  uris(name: string): ExportUris {
+    const tcp = this.#server?.tcpAddresses[0];
+    const socket = this.#server?.unixPaths[0];
+    const path = encodeURIComponent(name);
+    return {
+      uri:
+        tcp === undefined
+          ? ''
+          : `${this.#tls ? 'nbds' : 'nbd'}://${tcp.host.includes(':') ? `[${tcp.host}]` : tcp.host}:${tcp.port}/${path}`,
+      socketUri: socket === undefined ? '' : `nbd+unix:///${path}?socket=${encodeURI(socket)}`,
+    };
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The storage path of a node:
+ *
+ *   node.json   identity and format version, JSON: {"format": 1, "nodeId": "uuid", "createdAtMs": n}
+ *   lock        held by the running daemon
+ *   meta/       LMDB: the MetaStore
+ *   map/        LMDB: leaves, layers, checkpoint
+ *   journal/    segments
+ *   keys/       master key or its parameters, second copies of wrapped data keys
+ *   run/        control.token (0600), nbd.sock
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Clock, Random } from '../base/clock.js';
+import { errnoOf, messageOf } from '../base/errors.js';
+import type { Closable } from '../base/lifecycle.js';
+import { FileError } from '../io/file-error.js';
+import type { FileLock, Files } from '../io/files.js';
+import { DaemonError } from './daemon-error.js';
+
+/** Newest layout that this program reads, and the one that it writes. */
+export const STORAGE_FORMAT = 1;
+
+const TOKEN_BYTES = 32;
+
+const nodeSchema = z.object({
+  format: z.number().int().positive(),
+  nodeId: z.uuid(),
+  createdAtMs: z.number().nonnegative(),
+});
+
+export interface StorageFolderDependencies {
+  readonly files: Files;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** A storage path that this process owns: locked, with an identity. */
+export class StorageFolder implements Closable {
+  readonly path: string;
+  readonly nodeId: string;
+  readonly #lock: FileLock;
+  readonly #io: StorageFolderDependencies;
+
+  private constructor(path: string, nodeId: string, lock: FileLock, dependencies: StorageFolderDependencies) {
+    this.path = path;
+    this.nodeId = nodeId;
+    this.#lock = lock;
+    this.#io = dependencies;
+  }
+
+  /** Makes the folder if need be, locks it and reads or makes its identity. Throws DaemonError START. */
+  static async open(path: string, dependencies: StorageFolderDependencies): Promise<StorageFolder> {
+    await makeFolder(path);
+    const lock = await takeLock(path, dependencies.files);
+    try {
+      const nodeId = await identity(path, dependencies);
+      await mkdir(join(path, 'run'), { recursive: true, mode: 0o700 });
+      return new StorageFolder(path, nodeId, lock, dependencies);
+    } catch (thrown) {
+      await lock.release();
+      throw thrown instanceof DaemonError ? thrown : refusal(path, messageOf(thrown));
+    }
+  }
+
+  get keysPath(): string {
+    return join(this.path, 'keys');
+  }
+
+  get metaPath(): string {
+    return join(this.path, 'meta');
+  }
+
+  get tokenFile(): string {
+    return join(this.path, 'run', 'control.token');
+  }
+
+  get defaultSocket(): string {
+    return join(this.path, 'run', 'nbd.sock');
+  }
+
+  /** The identity as 16 bytes. */
+  get nodeIdBytes(): Uint8Array {
+    return Uint8Array.from(Buffer.from(this.nodeId.replaceAll('-', ''), 'hex'));
+  }
+
+  /** A fresh bearer token for this run: one that leaked with a backup of the folder opens nothing. */
+  async writeToken(): Promise<string> {
+    const token = Buffer.from(this.#io.random.bytes(TOKEN_BYTES)).toString('base64url');
+    await this.#io.files.replaceFile(this.tokenFile, Buffer.from(`${token}\n`), 0o600);
+    return token;
+  }
+
+  async close(): Promise<void> {
+    await this.#lock.release();
+  }
+}
+
+function refusal(path: string, reason: string): DaemonError {
+  return new DaemonError(`the storage path ${path} cannot be used: ${reason}`, { code: 'START', subject: path });
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (thrown) {
+    const errno = errnoOf(thrown);
+    if (errno === 'EROFS') throw refusal(path, 'the file system is read-only; give a path on one that can be written');
+    if (errno === 'EACCES' || errno === 'EPERM') throw refusal(path, 'this user may not create it; make it and give it to the user');
+    if (errno === 'EEXIST' || errno === 'ENOTDIR') throw refusal(path, 'it is not a folder');
+    throw refusal(path, messageOf(thrown));
+  }
+}
+
+async function takeLock(path: string, files: Files): Promise<FileLock> {
+  try {
+    return await files.lock(join(path, 'lock'));
+  } catch (thrown) {
+    if (thrown instanceof FileError) {
+      if (thrown.code === 'LOCKED') throw refusal(path, 'another daemon is running on it (see `gfs status`)');
+      if (thrown.code === 'READ_ONLY') throw refusal(path, 'the file system is read-only');
+    }
+    throw refusal(path, `it cannot be written: ${messageOf(thrown)}`);
+  }
+}
+
+async function identity(path: string, { files, clock, random }: StorageFolderDependencies): Promise<string> {
+  const file = join(path, 'node.json');
+  if (await files.exists(file)) {
+    let value: unknown;
+    try {
+      value = JSON.parse(Buffer.from(await files.readFile(file)).toString('utf8'));
+    } catch (thrown) {
+      throw refusal(path, `node.json is damaged (${messageOf(thrown)}); restore it from a copy`);
+    }
+    const parsed = nodeSchema.safeParse(value);
+    if (!parsed.success) throw refusal(path, 'node.json is damaged; restore it from a copy');
+    if (parsed.data.format > STORAGE_FORMAT) {
+      throw refusal(path, `it has format ${parsed.data.format}, this program knows ${STORAGE_FORMAT}; use a newer gfs`);
+    }
+    return parsed.data.nodeId;
+  }
+  if (await files.exists(join(path, 'journal'))) {
+    throw refusal(path, 'it holds a journal but no node.json; restore node.json from a copy');
+  }
+  const nodeId = uuid(random.bytes(16));
+  const text = JSON.stringify({ format: STORAGE_FORMAT, nodeId, createdAtMs: clock.wallMs() });
+  await files.replaceFile(file, Buffer.from(`${text}\n`), 0o600);
+  return nodeId;
+}
+
+/** A version 4 UUID (RFC 9562) of 16 random bytes. */
+function uuid(bytes: Uint8Array): string {
+  const copy = Uint8Array.from(bytes);
+  copy[6] = (copy[6] & 0x0f) | 0x40;
+  copy[8] = (copy[8] & 0x3f) | 0x80;
+  const hex = Buffer.from(copy).toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
