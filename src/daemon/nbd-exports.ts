@@ -6,7 +6,12 @@ import type { NbdServer } from '../nbd/server.js';
  * What is exported, between the control plane that decides it and the NBD server that serves it. Names are the
  * volumes' names at this moment; connections belong to volume ids, so a rename drops nobody.
  */
-export class NbdExports implements Exports, ExportDirectory {
+export class NbdExports implements Exports {
+  /** What the NBD server asks. */
+  readonly directory: ExportDirectory = {
+    list: () => this.#list(),
+    open: (name) => this.#find(name),
+  };
   readonly #byVolume = new Map<string, OpenExport>();
   #server: NbdServer | null = null;
   #tls = false;
@@ -17,12 +22,8 @@ export class NbdExports implements Exports, ExportDirectory {
     this.#tls = tls;
   }
 
-  open(exported: OpenExport): void;
-  open(name: string): OpenedExport | ExportFault;
-  open(what: OpenExport | string): OpenedExport | ExportFault | undefined {
-    if (typeof what === 'string') return this.#find(what);
-    this.#byVolume.set(what.volumeId, what);
-    return undefined;
+  open(exported: OpenExport): void {
+    this.#byVolume.set(exported.volumeId, exported);
   }
 
   #find(name: string): OpenedExport | ExportFault {
@@ -40,7 +41,7 @@ export class NbdExports implements Exports, ExportDirectory {
     return { code: 'UNKNOWN' };
   }
 
-  list(): readonly ExportListing[] {
+  #list(): readonly ExportListing[] {
     return [...this.#byVolume.values()].map(({ name, description }) => ({ name, description }));
   }
 

@@ -1,5 +1,5 @@
 import type { KeyProviderOptions } from '../crypto/key-provider.js';
-import type { TlsMode } from '../nbd/tls-terminator.js';
+import type { TlsMode } from '../nbd/handshake.js';
 
 /** `host` is an address or `localhost`; port 0: the system picks one. */
 export interface Endpoint {

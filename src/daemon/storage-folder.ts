@@ -107,7 +107,8 @@ async function makeFolder(path: string): Promise<void> {
   } catch (thrown) {
     const errno = errnoOf(thrown);
     if (errno === 'EROFS') throw refusal(path, 'the file system is read-only; give a path on one that can be written');
-    if (errno === 'EACCES' || errno === 'EPERM') throw refusal(path, 'this user may not create it; make it and give it to the user');
+    if (errno === 'EACCES' || errno === 'EPERM')
+      throw refusal(path, 'this user may not create it; make it and give it to the user');
     if (errno === 'EEXIST' || errno === 'ENOTDIR') throw refusal(path, 'it is not a folder');
     throw refusal(path, messageOf(thrown));
   }
