@@ -63,6 +63,16 @@ export async function readConfiguration(sources: ConfigurationSources): Promise<
   return { kind: 'run', configuration: { settings: settingsOf(entries, sources.workingFolder), logLevel, entries, withoutEffect } };
 }
 
+/** What `gfs daemon config` shows: what is in force where nothing was given, and no argument that could be a secret. */
+export function shownEntries({ entries, settings }: Configuration): ConfigEntry[] {
+  return entries.map((entry) => {
+    if (entry.value === '' && entry.key === 'nbd.socket') return { ...entry, value: settings.nbdSocket };
+    if (entry.key !== 'security.key_command' || entry.value === '') return entry;
+    const [program = '', ...rest] = splitList(entry.value);
+    return { ...entry, value: rest.length === 0 ? program : `${program} (and ${rest.length} arguments)` };
+  });
+}
+
 /** The text of `gfs -d --help`. */
 export function helpText(): string {
   const rows = SETTINGS.map((setting) => {
