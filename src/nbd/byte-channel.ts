@@ -82,7 +82,7 @@ export class ByteChannel {
     this.#socket.write(bytes, this.#onWritten);
   }
 
-  /** Gives bytes that were received before the channel was made, in front of all others. */
+  /** overSocket: gives bytes that were received before the channel was made, in front of all others. */
   prepend(data: Buffer): void {
     this.#deliver(data, 0);
   }

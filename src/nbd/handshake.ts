@@ -75,7 +75,7 @@ export type NegotiationOutcome =
 
 export interface NegotiationDependencies {
   /** Bytes for the client, in order. */
-  send(bytes: Buffer): void;
+  readonly send: (bytes: Buffer) => void;
   list(): readonly ExportListing[];
   /** Resolves the default export as well. `use` false: only to tell the client about it. */
   open(name: string, use: boolean): OpenedExport | ExportFault;

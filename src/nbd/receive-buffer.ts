@@ -17,6 +17,8 @@ import { CHUNK_BYTES, RECEIVE_ROOM_BYTES_MIN } from './limits.js';
  */
 export class ReceiveBuffer {
   #chunk: Chunk;
+  /** All of the chunk but its reserve: the usual target, made once. */
+  #window: Buffer;
   position = 0;
   fill = 0;
   readonly #pool: ChunkPool;
@@ -31,6 +33,7 @@ export class ReceiveBuffer {
     this.#pool = pool;
     this.#holder = holder;
     this.#chunk = pool.take(CHUNK_BYTES, holder);
+    this.#window = this.#chunk.bytes.subarray(0, CHUNK_BYTES);
   }
 
   get chunk(): Chunk {
@@ -48,6 +51,7 @@ export class ReceiveBuffer {
     this.#armedForPayload = payload !== null;
     if (payload !== null) return payload.bytes.subarray(this.#payloadFill, this.#payloadBytes);
     this.#makeRoom(blocked);
+    if (this.fill === 0) return this.#window;
     const bytes = this.#chunk.bytes;
     const end = this.fill < CHUNK_BYTES ? CHUNK_BYTES : bytes.length;
     assert(end > this.fill, 'a receive has room');
@@ -121,6 +125,7 @@ export class ReceiveBuffer {
       chunk.bytes.copy(fresh.bytes, 0, this.position, this.fill);
       this.#pool.release(chunk);
       this.#chunk = fresh;
+      this.#window = fresh.bytes.subarray(0, CHUNK_BYTES);
       this.position = 0;
       this.fill = rest;
     }

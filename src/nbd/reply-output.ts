@@ -91,7 +91,7 @@ export class ReplyOutput {
     this.#readyBytes += end - start;
     if (last >= 0 && chunks[last] === chunk && ends[last] === start) {
       ends[last] = end;
-      regions[last]! += 1;
+      regions[last] += 1;
       return;
     }
     chunks.push(chunk);
@@ -117,7 +117,7 @@ export class ReplyOutput {
     this.#isSending = true;
     const count = runs.chunks.length;
     if (count > 1) channel.cork();
-    for (let i = 0; i < count; i += 1) channel.write(runs.chunks[i]!.bytes.subarray(runs.starts[i], runs.ends[i]));
+    for (let i = 0; i < count; i += 1) channel.write(runs.chunks[i].bytes.subarray(runs.starts[i], runs.ends[i]));
     if (count > 1) channel.uncork();
     // Usually the kernel takes everything at once, and the arena can be used again in this very turn.
     if (channel.isWritten) this.#sent();
@@ -153,7 +153,7 @@ export class ReplyOutput {
   }
 
   #releaseRuns(runs: Runs): void {
-    for (let i = 0; i < runs.chunks.length; i += 1) this.#pool.release(runs.chunks[i]!, runs.regions[i]!);
+    for (let i = 0; i < runs.chunks.length; i += 1) this.#pool.release(runs.chunks[i], runs.regions[i]);
     runs.clear();
   }
 

@@ -260,20 +260,24 @@ export class Session {
     this.#events.connected(this);
     const socket = this.#socket;
     this.#unlisten(socket);
-    const rewrapped = this.#duplicate(socket);
+    // Bytes behind the end of the negotiation come from a client that did not wait for our answer. They would have to lie
+    // before those that the new socket is going to receive, and it has its buffer from its first moment.
+    const rewrapped = leftover.length > 0 ? null : this.#duplicate(socket);
     if (rewrapped === null) {
-      transmission.start(ByteChannel.overSocket(socket, transmission), leftover);
+      const copying = ByteChannel.overSocket(socket, transmission);
+      transmission.start(copying);
+      if (leftover.length > 0) copying.prepend(leftover);
       return;
     }
     const channel = ByteChannel.overDescriptor(rewrapped, transmission);
     // Closes this descriptor only: the connection lives on in its duplicate.
     socket.destroy();
-    transmission.start(channel, leftover);
+    transmission.start(channel);
   }
 
   /**
    * A second descriptor of a plain socket that has nothing left to send, null otherwise. Called within the event that
-   * brought the last bytes, so that the socket cannot have received more than `leftover`.
+   * brought the last bytes, so that the socket cannot have received more.
    */
   #duplicate(socket: net.Socket): number | null {
     const duplicate = this.#dependencies.duplicateDescriptor;

@@ -14,7 +14,6 @@ import {
   NBD_CMD_WRITE,
   NBD_EIO,
   NBD_ESHUTDOWN,
-  NBD_REPLY_TYPE_NONE,
   NBD_REQUEST_MAGIC,
   NBD_SUCCESS,
 } from './constants.js';
@@ -25,21 +24,8 @@ import { toNbdErrno } from './nbd-errno.js';
 import { NbdRequest, type RequestOwner } from './nbd-request.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 import { ReplyOutput } from './reply-output.js';
-import {
-  CHUNK_HEADER_BYTES,
-  DATA_CHUNK_HEADER_BYTES,
-  REQUEST_BYTES,
-  SIMPLE_REPLY_BYTES,
-  blockStatusBytes,
-  decodeRequest,
-  encodeBlockStatus,
-  encodeChunkHeader,
-  encodeDataChunkHeader,
-  encodeErrorChunk,
-  encodeSimpleReply,
-  errorChunkBytes,
-  type RequestHeader,
-} from './transmission-codec.js';
+import { ReplyWriter, clipExtents } from './reply-writer.js';
+import { REQUEST_BYTES, blockStatusBytes, decodeRequest, type RequestHeader } from './transmission-codec.js';
 import { operationOf, requestFlagsOf, validateRequest, type Agreement } from './transmission-validate.js';
 
 /**
@@ -74,6 +60,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   readonly #pool: ChunkPool;
   readonly #receive: ReceiveBuffer;
   readonly #output: ReplyOutput;
+  readonly #replies: ReplyWriter;
   readonly #failures: FailureReports;
   readonly #free: NbdRequest[] = [];
   readonly #header: RequestHeader = { magic: 0, flags: 0, type: 0, cookieHigh: 0, cookieLow: 0, offset: 0, length: 0 };
@@ -113,6 +100,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     this.#pool = dependencies.pool;
     this.#receive = new ReceiveBuffer(dependencies.pool, this);
     this.#output = new ReplyOutput(dependencies.pool, this);
+    this.#replies = new ReplyWriter(this.#output, options.agreement.structuredReplies);
     this.#failures = new FailureReports(options.limits.failureReportsPerSecondMax, (failed) =>
       dependencies.requestFailed(failed),
     );
@@ -123,11 +111,10 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     return this.#inFlight;
   }
 
-  /** Begins; `leftover` came behind the end of the negotiation. */
-  start(channel: ByteChannel, leftover: Buffer): void {
+  /** Begins to answer over `channel`, whose user this is. */
+  start(channel: ByteChannel): void {
     this.#channel = channel;
     this.#output.attach(channel);
-    if (leftover.length > 0) channel.prepend(leftover);
   }
 
   /** Finishes what is in flight, answers ESHUTDOWN to everything else, then ends the connection. */
@@ -355,11 +342,11 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
       this.#statistics.started();
       this.#statistics.finished(operation, header.length, 0, true);
     }
-    this.#sendStatus(header.cookieHigh, header.cookieLow, errno, -1);
+    this.#replies.status(header.cookieHigh, header.cookieLow, errno, -1);
   }
 
   #read(header: RequestHeader): boolean {
-    const headBytes = this.#agreement.structuredReplies ? DATA_CHUNK_HEADER_BYTES : SIMPLE_REPLY_BYTES;
+    const headBytes = this.#replies.dataHeadBytes;
     const output = this.#output;
     const bytes = headBytes + header.length;
     const newBytes = output.newBytesFor(bytes);
@@ -434,56 +421,28 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
       this.#settleClosed();
       return;
     }
-    if (typeof answer === 'number' || answer.length === 0) {
-      this.#sendStatus(high, low, typeof answer === 'number' ? answer : NBD_EIO, -1);
-    } else {
-      const bytes = blockStatusBytes(answer.length);
-      const chunk = this.#output.reserve(bytes);
-      const at = this.#output.reservedAt;
-      encodeBlockStatus(chunk.view, at, high, low, answer);
-      this.#output.commit(chunk, at, at + bytes);
-    }
+    if (typeof answer === 'number') this.#replies.status(high, low, answer, -1);
+    else if (answer.length === 0) this.#replies.status(high, low, NBD_EIO, -1);
+    else this.#replies.extents(high, low, answer);
     this.#schedule();
   }
 
   #completeRead(request: NbdRequest, fault: DeviceFault | null): void {
     const chunk = request.chunk;
     if (chunk === null) return;
-    const start = request.replyStart;
-    const { cookieHigh, cookieLow } = request;
-    if (fault !== null) {
-      this.#output.abandon(chunk);
-      // "the server MUST use a structured reply" for reads: an error chunk that names where it happened.
-      this.#sendStatus(cookieHigh, cookieLow, toNbdErrno(fault, Operation.READ), request.offsetBytes);
+    if (fault === null) {
+      this.#replies.data(request, chunk);
       return;
     }
-    if (this.#agreement.structuredReplies)
-      encodeDataChunkHeader(chunk.view, start, cookieHigh, cookieLow, request.offsetBytes, request.lengthBytes);
-    else encodeSimpleReply(chunk.view, start, cookieHigh, cookieLow, NBD_SUCCESS);
-    this.#output.commit(chunk, start, request.dataOffset + request.lengthBytes);
+    this.#output.abandon(chunk);
+    const errno = toNbdErrno(fault, Operation.READ);
+    this.#replies.status(request.cookieHigh, request.cookieLow, errno, request.offsetBytes);
   }
 
   #completeOther(request: NbdRequest, fault: DeviceFault | null): void {
     if (request.chunk !== null) this.#pool.release(request.chunk);
     const errno = fault === null ? NBD_SUCCESS : toNbdErrno(fault, request.operation);
-    this.#sendStatus(request.cookieHigh, request.cookieLow, errno, -1);
-  }
-
-  /** A reply without data. `offset`: of a read that failed, otherwise -1. */
-  #sendStatus(high: number, low: number, errno: number, offset: number): void {
-    const output = this.#output;
-    const isStructured = this.#agreement.structuredReplies;
-    const bytes = !isStructured
-      ? SIMPLE_REPLY_BYTES
-      : errno === NBD_SUCCESS
-        ? CHUNK_HEADER_BYTES
-        : errorChunkBytes(offset);
-    const chunk = output.reserve(bytes);
-    const at = output.reservedAt;
-    if (!isStructured) encodeSimpleReply(chunk.view, at, high, low, errno);
-    else if (errno === NBD_SUCCESS) encodeChunkHeader(chunk.view, at, high, low, NBD_REPLY_TYPE_NONE, 0);
-    else encodeErrorChunk(chunk.view, at, high, low, errno, offset);
-    output.commit(chunk, at, at + bytes);
+    this.#replies.status(request.cookieHigh, request.cookieLow, errno, -1);
   }
 
   #request(header: RequestHeader, operation: Operation): NbdRequest {
@@ -528,17 +487,4 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
       this.#pool.heldBytes + newBytes <= limits.serverBytesMax
     );
   }
-}
-
-/** Holds a device to its contract: no more descriptors and no more bytes than were asked for, none empty. */
-function clipExtents(extents: readonly Extent[], lengthBytes: number, extentsMax: number): Extent[] {
-  const clipped: Extent[] = [];
-  let left = lengthBytes;
-  for (const extent of extents) {
-    const bytes = Math.min(extent.lengthBytes, left);
-    if (bytes > 0) clipped.push({ lengthBytes: bytes, allocated: extent.allocated });
-    left -= bytes;
-    if (clipped.length === extentsMax) break;
-  }
-  return clipped;
 }

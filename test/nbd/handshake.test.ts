@@ -137,7 +137,7 @@ describe('options', () => {
     const client = await negotiating(await start());
     if ('structured' in wants) await ask(client, 8);
     client.send(option(6, infoData('alpha')));
-    expect((await client.readOptionReplies())[0]!.data.readUInt16BE(10)).toBe(flags);
+    expect((await client.readOptionReplies())[0].data.readUInt16BE(10)).toBe(flags);
   });
 
   it.each([
@@ -146,7 +146,7 @@ describe('options', () => {
   ])('a read-only %s says so and offers nothing that writes', async (_what, of) => {
     const client = await negotiating(await start({ exports: { alpha: of } }));
     client.send(option(6, infoData('alpha')));
-    expect((await client.readOptionReplies())[0]!.data.readUInt16BE(10)).toBe(FLAGS_READ_ONLY);
+    expect((await client.readOptionReplies())[0].data.readUInt16BE(10)).toBe(FLAGS_READ_ONLY);
   });
 
   it('ABORT is acknowledged, and then the connection closed, without a complaint', async () => {
@@ -246,7 +246,7 @@ describe('options', () => {
     const client = await negotiating(await start());
     client.send(option(7, infoData('', [1])));
     const replies = await client.readOptionReplies();
-    expect(replies[1]!.data.toString('utf8', 2)).toBe('alpha');
+    expect(replies[1].data.toString('utf8', 2)).toBe('alpha');
     expect(replies.at(-1)!.type).toBe(ACK);
   });
 
@@ -267,8 +267,8 @@ describe('options', () => {
     const client = await negotiating(server);
     client.send(option(7, infoData('alpha')));
     const [reply] = await client.readOptionReplies();
-    expect(reply!.type).toBe(type);
-    if (fault.code === 'POLICY') expect(reply!.data.toString()).toBe('in use elsewhere');
+    expect(reply.type).toBe(type);
+    if (fault.code === 'POLICY') expect(reply.data.toString()).toBe('in use elsewhere');
     client.send(option(1, Buffer.from('alpha')));
     await client.whenClosed;
     expect(server.count('handshake NBD_OPT_EXPORT_NAME')).toBe(1);
@@ -290,7 +290,7 @@ describe('options', () => {
     await client.read(18);
     const all = Buffer.concat([u32(3), option(77, Buffer.from('x')), option(7, infoData('alpha'))]);
     for (let i = 0; i < all.length; i += 1) client.send(all.subarray(i, i + 1));
-    expect((await client.readOptionReplies())[0]!.type).toBe(UNSUP);
+    expect((await client.readOptionReplies())[0].type).toBe(UNSUP);
     expect((await client.readOptionReplies()).at(-1)!.type).toBe(ACK);
   });
 });

@@ -99,7 +99,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       [0, 5],
       [2, 6],
     ] as const) {
-      const { data, dataOffset, lengthBytes } = device.held[index]!;
+      const { data, dataOffset, lengthBytes } = device.held[index];
       expect(data.subarray(dataOffset, dataOffset + lengthBytes).every((each) => each === byte)).toBe(true);
     }
     for (let i = 0; i < 3; i += 1) device.complete(0);
@@ -118,16 +118,16 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     const reports = server.server.connections('id-v');
     expect(reports.map((report) => report.transport)).toEqual(['unix', 'unix', 'tcp']);
     expect(new Set(reports.map((report) => report.address)).size).toBe(3);
-    expect(reports[2]!.address).toBe(`127.0.0.1:${String((clients[2]!.socket as net.Socket).localPort)}`);
-    expect(server.server.kick('id-v', reports[2]!.address)).toEqual([reports[2]!.address]);
-    await clients[2]!.whenClosed;
+    expect(reports[2].address).toBe(`127.0.0.1:${String(clients[2].localPort)}`);
+    expect(server.server.kick('id-v', reports[2].address)).toEqual([reports[2].address]);
+    await clients[2].whenClosed;
     expect(server.server.kick('id-v', 'unix:999')).toEqual([]);
     await server.until(() => server.count('disconnected it was kicked') === 1);
     expect(server.server.kick('id-v').length).toBe(2);
-    await Promise.all([clients[0]!.whenClosed, clients[1]!.whenClosed]);
+    await Promise.all([clients[0].whenClosed, clients[1].whenClosed]);
     await server.until(() => server.closed === 3);
     expect(server.server.connections('id-v')).toEqual([]);
-    expect((await clients[3]!.ask({ type: READ, length: 1 })).error).toBe(0);
+    expect((await clients[3].ask({ type: READ, length: 1 })).error).toBe(0);
   });
 
   it('disconnectAll waits until the device owns nothing of the volume', async () => {
@@ -137,7 +137,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     await client.go('v');
     client.send(request({ type: FLUSH }), request({ type: READ, length: 1000 }));
     await device.holding(2);
-    expect(server.server.connections('id-v')[0]!.inFlight).toBe(2);
+    expect(server.server.connections('id-v')[0].inFlight).toBe(2);
     let isDone = false;
     const done = server.server.disconnectAll('id-v').then(() => {
       isDone = true;

@@ -98,7 +98,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     }
     for (let done = 0; done < count; done += 1) {
       await device.holding(1);
-      const held = device.held[0]!;
+      const held = device.held[0];
       expect(held.data[held.dataOffset]).toBe(done & 0xff);
       expect(held.data[held.dataOffset + length - 1]).toBe(done & 0xff);
       device.complete(0);
@@ -156,7 +156,7 @@ describe('connections', () => {
     const third = await server.connect();
     expect((await third.readToEnd()).length).toBe(0);
     expect(server.events).toEqual(['refused too many connections']);
-    clients[0]!.destroy();
+    clients[0].destroy();
     await server.until(() => server.count('handshake') === 1);
     await (await server.connect()).go('v');
   });
@@ -178,7 +178,7 @@ describe('connections', () => {
     const second = await server.connect();
     await second.greet();
     second.send(option(7, infoData('v')));
-    expect((await second.readOptionReplies())[0]!.type).toBe(0x80000002);
+    expect((await second.readOptionReplies())[0].type).toBe(0x80000002);
     second.send(option(6, infoData('v')));
     expect((await second.readOptionReplies()).at(-1)!.type).toBe(1);
     second.send(option(7, infoData('w')));

@@ -90,7 +90,7 @@ describe.skipIf(noOpenssl !== '')('TLS', () => {
     expect((await client.ask({ type: 1, offset: 777, payload })).error).toBe(0);
     const reply = await client.ask({ type: 0, offset: 777, length: payload.length });
     expect(reply.payload.subarray(8).equals(payload)).toBe(true);
-    expect(server.server.connections('id-v')[0]!.transport).toBe('tls');
+    expect(server.server.connections('id-v')[0].transport).toBe('tls');
     client.send(request({ type: 2 }));
     await server.until(() => server.closed === 1);
     expect(server.events).toEqual(['connected tls v', 'disconnected the client disconnected']);

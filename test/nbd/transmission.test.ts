@@ -5,7 +5,7 @@ import { MemoryDevice } from '../../src/device/memory-device.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { HeldDevice, pattern } from './held-device.js';
 import { RECEIVE_PATHS, TestServer, type TestServerOptions } from './test-server.js';
-import { request, type WireClient, type WireRequest } from './wire-client.js';
+import { infoData, option, request, type WireClient, type WireRequest } from './wire-client.js';
 
 const READ = 0;
 const WRITE = 1;
@@ -118,7 +118,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
         const data = random(i + 1, length);
         data.copy(image, offset);
         const bytes = request({ type: WRITE, cookie: BigInt(i), offset, payload: data });
-        const cut = roll[7]! % bytes.length;
+        const cut = roll[7] % bytes.length;
         client.send(bytes.subarray(0, cut), bytes.subarray(cut));
         expect((await client.readReply()).error).toBe(0);
       }
@@ -182,7 +182,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
         const { client, server } = await serving(device);
         client.send(request({ ...of, cookie: 0xfedcba9876543210n }));
         await device.holding(1);
-        const held = device.held[0]!;
+        const held = device.held[0];
         expect([held.operation, held.offsetBytes, held.lengthBytes, held.flags]).toEqual([
           operation,
           Number(of.offset ?? 0),
@@ -383,15 +383,15 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     for (let round = 0; round < 5; round += 1) {
       const requests = Array.from({ length: 100 }, (_, i) => {
         const [kind, high, low] = dice.bytes(3);
-        const offset = (high! * 256 + low!) * 4096 * 0.25;
-        if (kind! % 3 === 0) return { type: WRITE, cookie: BigInt(i), offset, payload: random(i + 1, 1 + (low! << 4)) };
-        return { type: READ, cookie: BigInt(i), offset: offset - (offset % 4096), length: 1 + (kind! << 5) };
+        const offset = (high * 256 + low) * 4096 * 0.25;
+        if (kind % 3 === 0) return { type: WRITE, cookie: BigInt(i), offset, payload: random(i + 1, 1 + (low << 4)) };
+        return { type: READ, cookie: BigInt(i), offset: offset - (offset % 4096), length: 1 + (kind << 5) };
       });
       client.send(Buffer.concat(requests.map(request)));
       await device.holding(requests.length);
       // A write's payload stays as it was sent until the write is done, whatever was received since.
       for (const [i, of] of requests.entries()) {
-        const held = device.held[i]!;
+        const held = device.held[i];
         if (!('payload' in of) || of.payload === undefined) continue;
         const there = held.data.subarray(held.dataOffset, held.dataOffset + held.lengthBytes);
         expect(Buffer.compare(there, of.payload)).toBe(0);
@@ -399,7 +399,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       const expected: bigint[] = [];
       const cookies = requests.map((of) => of.cookie);
       while (cookies.length > 0) {
-        const index = dice.bytes(1)[0]! % cookies.length;
+        const index = dice.bytes(1)[0] % cookies.length;
         expected.push(...cookies.splice(index, 1));
         device.complete(index);
         // Sometimes the turn ends between completions.
@@ -408,7 +408,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       for (const cookie of expected) {
         const reply = await client.readReply();
         expect([reply.cookie, reply.error]).toEqual([cookie, 0]);
-        const of = requests[Number(cookie)]!;
+        const of = requests[Number(cookie)];
         if (of.type !== READ) continue;
         expect(reply.payload.readBigUInt64BE(0)).toBe(BigInt(of.offset));
         expect(reply.payload.subarray(8).every((byte) => byte === pattern(of.offset))).toBe(true);
@@ -481,6 +481,19 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       const { client } = await serving(device, wants);
       expect(descriptors((await client.ask({ type: BLOCK_STATUS, length: 4096 })).payload)).toEqual([[4096, 0]]);
     });
+  });
+
+  it('half a request behind GO is completed by what comes later', async () => {
+    const server = await start({ exports: { v: { device: new MemoryDevice({ sizeBytes: SIZE }) } }, copying });
+    const client = await server.connect();
+    await client.greet();
+    const payload = random(3, 150_000);
+    const write = request({ type: WRITE, cookie: 1n, offset: 7, payload });
+    client.send(Buffer.concat([option(7, infoData('v')), write.subarray(0, 50)]));
+    await client.readOptionReplies();
+    client.send(write.subarray(50), request({ type: READ, cookie: 2n, offset: 7, length: payload.length }));
+    expect(await client.readReply()).toMatchObject({ cookie: 1n, error: 0 });
+    expect((await client.readReply(payload.length)).payload.equals(payload)).toBe(true);
   });
 
   it('a client keeps the size it was told, until it connects again', async () => {

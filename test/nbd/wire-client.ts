@@ -1,5 +1,4 @@
 import * as net from 'node:net';
-import type * as stream from 'node:stream';
 
 const REP_MAGIC = '0003e889045565a9';
 
@@ -76,14 +75,14 @@ export function request(of: WireRequest): Buffer {
 /** A client that says exactly the bytes it is told to, and hears exactly those that come. */
 export class WireClient {
   readonly whenClosed: Promise<void>;
-  #socket: stream.Duplex;
+  #socket: net.Socket;
   #received: Buffer[] = [];
   #receivedBytes = 0;
   #isClosed = false;
   #wake: (() => void) | null = null;
   #resolveClosed: () => void = () => undefined;
 
-  private constructor(socket: stream.Duplex) {
+  private constructor(socket: net.Socket) {
     this.#socket = socket;
     this.whenClosed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -100,12 +99,13 @@ export class WireClient {
     return new WireClient(socket);
   }
 
-  get socket(): stream.Duplex {
-    return this.#socket;
+  /** 0 on a unix socket. */
+  get localPort(): number {
+    return this.#socket.localPort ?? 0;
   }
 
   /** Goes on over another stream (TLS over the old one). */
-  replace(socket: stream.Duplex): void {
+  replace(socket: net.Socket): void {
     this.#socket.removeAllListeners('data');
     this.#socket = socket;
     this.#listen(socket);
@@ -114,7 +114,7 @@ export class WireClient {
   /** Listens no more, so that TLS can be put over the socket. */
   detach(): net.Socket {
     this.#socket.removeAllListeners('data');
-    return this.#socket as net.Socket;
+    return this.#socket;
   }
 
   send(...bytes: Buffer[]): void {
@@ -145,7 +145,7 @@ export class WireClient {
         this.#wake = resolve;
       });
     }
-    const all = this.#received.length === 1 ? this.#received[0]! : Buffer.concat(this.#received);
+    const all = this.#received.length === 1 ? this.#received[0] : Buffer.concat(this.#received);
     const rest = all.subarray(count);
     this.#received = rest.length > 0 ? [rest] : [];
     this.#receivedBytes = rest.length;
@@ -219,7 +219,7 @@ export class WireClient {
     return this.readReply(of.type === 0 ? (of.length ?? 0) : 0);
   }
 
-  #listen(socket: stream.Duplex): void {
+  #listen(socket: net.Socket): void {
     socket.on('data', (data: Buffer) => {
       this.#received.push(data);
       this.#receivedBytes += data.length;
