@@ -53,7 +53,8 @@ async function runNode(configuration: Configuration, sources: ConfigurationSourc
     signals.onReload(() => reload(node, sources, log));
     return await serve(node, log, signals);
   } catch (thrown) {
-    log.error({ error: messageOf(thrown) }, 'daemon: it does not start');
+    // A refusal is one line, and stderr has it; a surprise is worth its stack.
+    if (!(thrown instanceof DaemonError)) log.error({ error: stackOf(thrown) }, 'daemon: it failed unexpectedly');
     return complain(thrown);
   } finally {
     signals.close();
@@ -127,6 +128,10 @@ async function reload(node: Node, sources: ConfigurationSources, log: ProcessLog
 function complain(thrown: unknown): number {
   process.stderr.write(`gfs: ${messageOf(thrown).replaceAll(/\s*\n\s*/g, ' ')}\n`);
   return thrown instanceof DaemonError && thrown.code === 'CONFIG' ? 2 : 1;
+}
+
+function stackOf(thrown: unknown): string {
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : messageOf(thrown);
 }
 
 /** The version in package.json, which lies at the same distance from src/daemon and dist/daemon. */

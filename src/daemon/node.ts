@@ -131,6 +131,8 @@ export class Node implements Closable {
     const meta = this.#closing.push(
       await this.#naming(folder.metaPath, () => LmdbMetaStore.open({ path: folder.metaPath }, { clock })),
     );
+    // Its files may be new, and LMDB does not sync the folder.
+    await files.syncDirectory(folder.metaPath);
     for (const damage of meta.damage) log.error({ damage }, `daemon: metadata: ${damage}`);
     // 4. The store: recovery happens here.
     const host = await this.#naming(settings.storagePath, () =>

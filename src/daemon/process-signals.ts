@@ -21,7 +21,7 @@ export class ProcessSignals {
   readonly #log: Log;
   readonly #listeners: [event: string, listener: (...values: unknown[]) => void][] = [];
   #resolveStopping: (reason: string) => void = () => undefined;
-  #asked = false;
+  #signalled = false;
   #reload: (() => Promise<void>) | null = null;
   #reloading: Promise<void> = Promise.resolve();
 
@@ -54,7 +54,6 @@ export class ProcessSignals {
 
   /** A wish to stop that is no signal. */
   stop(reason: string): void {
-    this.#asked = true;
     this.#resolveStopping(reason);
   }
 
@@ -69,11 +68,13 @@ export class ProcessSignals {
   }
 
   #stopSignal(signal: string): void {
-    if (this.#asked) {
+    // Only signals count: a service manager sends its one SIGTERM also when the stop was asked for over the API.
+    if (this.#signalled) {
       this.#log.warn({ signal }, 'daemon: asked to stop once more, so it ends at once; the next start recovers');
       this.#source.exit(1);
       return;
     }
+    this.#signalled = true;
     this.stop(signal);
   }
 
