@@ -116,6 +116,7 @@ export class NbdServer implements Closable {
   async listenTcp(host: string, port: number, tls: TlsMode = 'none'): Promise<{ host: string; port: number }> {
     const server = this.#listener('tcp', tls);
     await listen(server, { host, port });
+    this.#refuseIfClosed(server);
     this.#listeners.defer(() => {
       server.close();
     });
@@ -129,6 +130,8 @@ export class NbdServer implements Closable {
   async listenUnix(socketPath: string, mode = 0o600, tls: TlsMode = 'none'): Promise<void> {
     const server = this.#listener('unix', tls);
     await listenOnPath(server, socketPath, mode);
+    if (this.#state !== 'listening') await fs.rm(socketPath, { force: true });
+    this.#refuseIfClosed(server);
     this.#unixPaths.push(socketPath);
     this.#listeners.defer(async () => {
       server.close();
@@ -207,11 +210,18 @@ export class NbdServer implements Closable {
   }
 
   #listener(transport: 'tcp' | 'unix', tls: TlsMode): net.Server {
-    if (this.#state !== 'listening') throw new NbdError('the NBD server is closed', { code: 'CLOSED' });
+    this.#refuseIfClosed(null);
     if (tls !== 'none' && this.#terminator === null) {
       throw new NbdError('TLS needs a certificate and a key', { code: 'TLS_MISSING' });
     }
     return net.createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket, transport, tls));
+  }
+
+  /** The server may have been closed while a listener was being made. */
+  #refuseIfClosed(listener: net.Server | null): void {
+    if (this.#state === 'listening') return;
+    listener?.close();
+    throw new NbdError('the NBD server is closed', { code: 'CLOSED' });
   }
 
   #accept(socket: net.Socket, transport: 'tcp' | 'unix', tls: TlsMode): void {

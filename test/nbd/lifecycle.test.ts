@@ -315,6 +315,15 @@ describe('listening', () => {
     await Promise.all([first.close(), second.close()]);
   });
 
+  it('a server that is closed while it begins to listen does not listen', async () => {
+    const socketPath = path.join(await temporaryFolder(), 's');
+    const server = bare();
+    const listening = [codeOf(server.listenUnix(socketPath)), codeOf(server.listenTcp('127.0.0.1', 0))];
+    await server.close();
+    expect(await Promise.all(listening)).toEqual(['CLOSED', 'CLOSED']);
+    expect([fs.readdirSync(path.dirname(socketPath)), server.tcpAddresses]).toEqual([[], []]);
+  });
+
   it('a listener that wants TLS needs a certificate', async () => {
     const server = bare();
     expect(await codeOf(server.listenTcp('127.0.0.1', 0, 'required'))).toBe('TLS_MISSING');
