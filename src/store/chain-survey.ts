@@ -121,7 +121,8 @@ export async function surveyAll(options: SurveyOptions, dependencies: SurveyDepe
 
 /**
  * A segment that was in use and that the walk never reached, behind a predecessor whose header is lost: the chain is
- * broken there. (What an earlier recovery cut off is no such thing: its predecessors are readable.)
+ * broken there. What an earlier recovery cut off is no such thing, even if its predecessor's slot is in use again: the
+ * chain grows in the order of generations, and every recovery goes on with a newer one than it found.
  */
 export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candidate | null {
   const known = (slot: number, generation: number): boolean =>
@@ -133,6 +134,7 @@ export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candid
     const before = candidate.header?.predecessor;
     if (before === undefined || before === null || candidate.header === null) continue;
     if (candidate.header.nextSequence <= result.sequence) continue;
+    if (candidate.segment.generation < result.last.generation) continue;
     if (result.segments.some((seen) => seen.slot === candidate.segment.slot)) continue;
     if (!known(before.slot, before.generation)) return candidate;
   }

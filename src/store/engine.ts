@@ -172,6 +172,8 @@ class EngineOpening {
 
   async #openRows(): Promise<MapRows> {
     const environment = await this.#io.openEnvironment(this.#mapPath);
+    // Its files may be new, and whoever made them does not sync the folder.
+    await this.#io.files.syncDirectory(this.#mapPath);
     return new MapRows({ environment, checksums: this.#io.checksums });
   }
 
@@ -353,7 +355,7 @@ class EngineOpening {
         generationMax: () => pool.generation,
       },
     );
-    const summary = this.#summarize(result, replay, refused.length, from);
+    const summary = this.#summarize(result, replay, refused.length, from, checkpoint);
     log.info({ recovery: summary }, `store: ${summary}`);
     let disposed = false;
     const engine: Engine = {
@@ -428,10 +430,17 @@ class EngineOpening {
     for (const slot of slots) await this.#io.files.dropCache(await this.#segmentFiles.open(slot), 0, 0);
   }
 
-  #summarize(result: ScanResult | null, replay: Replay, refused: number, from: number): string {
+  #summarize(
+    result: ScanResult | null,
+    replay: Replay,
+    refused: number,
+    from: number,
+    checkpoint: CheckpointRow | null,
+  ): string {
     const ms = Math.round(this.#io.clock.monotonicMs() - from);
     if (result === null) return `opened a new store in ${ms} ms`;
     const parts = [
+      checkpoint?.clean === true && replay.applied === 0 ? 'after a clean stop' : 'after a crash',
       `replayed ${result.records} records (${result.bytes} bytes) from ${result.segments.length} segments in ${ms} ms`,
       `dropped ${result.droppedRecords} records behind the torn end`,
     ];

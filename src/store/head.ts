@@ -64,7 +64,7 @@ export class Head implements ReadSource, WriteSource {
     this.keyring = keys.createKeyring(options.keys.length === 0);
     try {
       for (const key of options.keys) keys.addDataKey(this.keyring, key.number, key.secret);
-      this.sealing = engine.sealing.of(this.keyring, this.#keyNumber);
+      this.sealing = engine.sealing.hold(this.keyring, this.#keyNumber);
     } catch (thrown) {
       keys.releaseKeyring(this.keyring);
       throw thrown;
@@ -75,7 +75,7 @@ export class Head implements ReadSource, WriteSource {
   rebind(engine: Engine): void {
     const newest = this.layer.newest;
     this.layer = layerOf(engine, this.layerId);
-    this.sealing = engine.sealing.of(this.keyring, this.#keyNumber);
+    this.sealing = engine.sealing.hold(this.keyring, this.#keyNumber);
     if (newest >= engine.recovery.sequence) this.#lost = true;
   }
 
@@ -202,6 +202,7 @@ export class Head implements ReadSource, WriteSource {
 
   /** Wipes the keys; nothing may be under way any more. */
   release(): void {
+    this.#io.engine()?.sealing.letGo(this.sealing);
     this.#io.keys.releaseKeyring(this.keyring);
   }
 

@@ -21,6 +21,8 @@ export class Replay implements ScanSink {
   #gapSeen = false;
   /** Highest layer id seen. */
   layerMax = 0;
+  /** Records that said something; pads do not. */
+  applied = 0;
   damagedRecords = 0;
   gaps = 0;
   readonly dropped: Layer[] = [];
@@ -40,6 +42,7 @@ export class Replay implements ScanSink {
       );
     }
     if (header.kind === RecordKind.PAD) return;
+    this.applied += 1;
     this.layerMax = Math.max(this.layerMax, header.layer);
     if (header.kind === RecordKind.OPEN) this.#open(header);
     const layer = this.#map.layers.get(header.layer);

@@ -213,6 +213,9 @@ export class Store implements Closable {
       this.#writes.failAll({ code: 'CLOSED' }, closedError());
       return;
     }
+    this.#writes.failVerbs(
+      new StoreError('the disk failed before this was done', { code: 'IO', detail: this.#reason }),
+    );
     for (const head of this.#heads) {
       try {
         head.rebind(this.#engine);

@@ -94,6 +94,14 @@ export class WriteQueue {
     this.#push({ kind: 'fence', done });
   }
 
+  /** Fails the layer verbs that wait: they were made for an engine that is gone. */
+  failVerbs(error: StoreError): void {
+    const items = this.#items.slice(this.#head);
+    this.#items = items.filter((item) => item.kind !== 'verb');
+    this.#head = 0;
+    for (const item of items) if (item.kind === 'verb') item.verb.done(error, 0);
+  }
+
   #push(item: Item): void {
     this.#items.push(item);
     this.wake();

@@ -44,7 +44,7 @@ export class SegmentPool {
   /** The last preparation failed for want of space. */
   full = false;
   /** The segment being filled with zeros: out of the ready list meanwhile. */
-  #zeroing: { cancel: boolean; done: Promise<void> } | null = null;
+  #zeroing: { readonly slot: number; cancel: boolean; done: Promise<void> } | null = null;
 
   constructor(
     options: { directory: string; segmentBytes: number; generation: number },
@@ -54,7 +54,14 @@ export class SegmentPool {
     this.#segmentBytes = options.segmentBytes;
     this.#generation = options.generation;
     this.#io = dependencies;
-    for (const row of dependencies.table.rows()) if (row.state === 'ready') this.#ready.push(row.slot);
+    for (const row of dependencies.table.rows()) if (row.state === 'ready') this.#addReady(row.slot);
+  }
+
+  /** Ready segments join the chain in the order of their generations: recovery tells by it what an older one cut off. */
+  #addReady(slot: number): void {
+    const { generations } = this.#io.table;
+    const at = this.#ready.findIndex((other) => generations[other] > generations[slot]);
+    this.#ready.splice(at < 0 ? this.#ready.length : at, 0, slot);
   }
 
   get readyCount(): number {
@@ -72,9 +79,11 @@ export class SegmentPool {
    */
   async take(reserve: boolean): Promise<number | null> {
     const keep = reserve ? 0 : RESERVE_SEGMENTS;
-    if (this.#ready.length <= keep && this.#zeroing !== null) {
-      this.#zeroing.cancel = true;
-      await this.#zeroing.done;
+    const { generations } = this.#io.table;
+    const zeroing = this.#zeroing;
+    if (zeroing !== null && !(this.#ready.length > keep && generations[this.#ready[0]] < generations[zeroing.slot])) {
+      zeroing.cancel = true;
+      await zeroing.done;
     }
     if (this.#ready.length <= keep) await this.#fill(keep + 1);
     if (this.#ready.length <= keep) return null;
@@ -113,7 +122,7 @@ export class SegmentPool {
   async #prepareUpTo(wanted: number): Promise<void> {
     while (this.#ready.length < wanted && !this.#closed) {
       try {
-        this.#ready.push(await this.#prepare());
+        this.#addReady(await this.#prepare());
         this.full = false;
       } catch (thrown) {
         const fault = thrown instanceof FileError || thrown instanceof StoreError ? thrown.code : '';
@@ -187,13 +196,13 @@ export class SegmentPool {
     const at = this.#ready.findIndex((slot) => !this.#written.has(slot));
     if (at < 0) return;
     const [slot] = this.#ready.splice(at, 1);
-    const job = { cancel: false, done: Promise.resolve() };
+    const job = { slot, cancel: false, done: Promise.resolve() };
     job.done = this.#zero(slot, job)
       .catch((thrown: unknown) => {
         this.#io.log.warn({ slot, error: messageOf(thrown) }, 'journal: a segment could not be filled with zeros');
       })
       .finally(() => {
-        this.#ready.unshift(slot);
+        this.#addReady(slot);
         this.#zeroing = null;
       });
     this.#zeroing = job;
