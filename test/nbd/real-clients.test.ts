@@ -7,6 +7,7 @@ import { missing, run, sayAloud } from './programs.js';
 import { RECEIVE_PATHS, TestServer } from './test-server.js';
 
 const SIZE = 32 << 20;
+/** The distribution's own: its package of libnbd is not seen by another Python that may come first in the path. */
 const PYTHON = '/usr/bin/python3';
 
 /** Says aloud why a program's tests are skipped. */
