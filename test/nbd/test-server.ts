@@ -126,8 +126,9 @@ export class TestServer {
 
   async stop(): Promise<void> {
     for (const client of this.#clients) client.destroy();
-    await this.server.close();
+    // The folder goes first: it must not stay behind when a test fails because a session does not end.
     fs.rmSync(this.folder, { recursive: true, force: true });
+    await this.server.close();
   }
 
   #told(event: string | null): void {
