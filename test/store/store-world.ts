@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Random } from '../../src/base/clock.js';
 import type { Log } from '../../src/base/log.js';
 import { SystemClock, SystemRandom } from '../../src/base/system-clock.js';
 import { type BlockDevice, type DeviceFault, type Operation } from '../../src/device/block-device.js';
@@ -57,6 +58,8 @@ export class StoreWorld {
   readonly #options: Partial<StoreOptions>;
   readonly #files: (real: Files) => Files;
   readonly #environment: (real: MapEnvironment) => MapEnvironment;
+  readonly #openEnvironment: (path: string) => MapEnvironment;
+  readonly #random: Random;
   #store: Store | null = null;
   #manager: VolumeManager | null = null;
   #epoch = 0;
@@ -66,6 +69,8 @@ export class StoreWorld {
     this.#options = options.store ?? {};
     this.#files = options.files ?? ((real) => real);
     this.#environment = options.environment ?? ((real) => real);
+    this.#openEnvironment = options.openEnvironment ?? ((where) => new LmdbMapEnvironment({ path: where }));
+    this.#random = options.random ?? new SystemRandom();
   }
 
   static async make(options: WorldOptions = {}): Promise<StoreWorld> {
@@ -102,9 +107,9 @@ export class StoreWorld {
         keys: this.keys,
         checksums: this.checksums,
         clock: this.clock,
-        random: new SystemRandom(),
+        random: this.#random,
         log: theLog,
-        openEnvironment: (path) => Promise.resolve(this.#environment(new LmdbMapEnvironment({ path }))),
+        openEnvironment: (path) => Promise.resolve(this.#environment(this.#openEnvironment(path))),
         probeEnvironment: () => Promise.resolve(''),
       },
     );
@@ -141,6 +146,12 @@ export class StoreWorld {
     this.#store = null;
   }
 
+  /** Forgets the store without a word to it: the process is gone. */
+  abandon(): void {
+    this.#manager = null;
+    this.#store = null;
+  }
+
   async destroy(): Promise<void> {
     await this.close().catch(() => undefined);
     await rm(this.path, { recursive: true, force: true });
@@ -151,4 +162,7 @@ export interface WorldOptions {
   readonly store?: Partial<StoreOptions>;
   readonly files?: (real: Files) => Files;
   readonly environment?: (real: MapEnvironment) => MapEnvironment;
+  /** In place of LMDB. */
+  readonly openEnvironment?: (path: string) => MapEnvironment;
+  readonly random?: Random;
 }

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import type { Candidate, ScanResult, ScanSegment } from '../../src/store/journal/journal-scan.js';
+import { strandedSegment } from '../../src/store/chain-survey.js';
+
+const segment = (slot: number, generation: number): ScanSegment => ({
+  slot,
+  generation,
+  stampLow: slot,
+  stampHigh: generation,
+  segmentBytes: 1 << 20,
+});
+
+function candidate(slot: number, generation: number, before: [number, number], nextSequence: number): Candidate {
+  const own = segment(slot, generation);
+  const predecessor = { slot: before[0], generation: before[1], cut: 1 << 20 };
+  return { segment: own, header: { ...own, predecessor, nextSequence, nodeId: new Uint8Array(16) } };
+}
+
+const ended = (last: ScanSegment, sequence: number): ScanResult => ({
+  last,
+  cut: 4096,
+  sequence,
+  segments: [last],
+  records: 0,
+  bytes: 0,
+  droppedRecords: 0,
+});
+
+describe('a segment that the walk never reached', () => {
+  it('is stranded when its predecessor is not to be found', () => {
+    const lost = candidate(3, 9, [2, 8], 120);
+    expect(strandedSegment({ candidates: [lost], rows: [], generationMax: 9 }, ended(segment(1, 7), 100))).toBe(lost);
+  });
+
+  it('is no loss when an earlier recovery cut it off and took its predecessor into use again', () => {
+    // Slots 2 and 3 followed slot 1 before a power loss; recovery cut slot 1 and went on in slot 2, generation 12.
+    const cutOff = candidate(3, 9, [2, 8], 120);
+    expect(
+      strandedSegment({ candidates: [cutOff], rows: [], generationMax: 12 }, ended(segment(2, 12), 100)),
+    ).toBeNull();
+  });
+});
