@@ -2,15 +2,7 @@ import { FaultError, messageOf } from '../base/errors.js';
 import { ModelError } from '../model/model-error.js';
 
 export type RefusalReason =
-  | 'connections'
-  | 'protected'
-  | 'state'
-  | 'shrink'
-  | 'locked'
-  | 'damaged'
-  | 'class-in-use'
-  | 'built-in'
-  | 'busy';
+  'connections' | 'protected' | 'state' | 'shrink' | 'locked' | 'damaged' | 'class-in-use' | 'built-in' | 'busy';
 
 /** What an operation answers when it does not do what was asked. */
 export type ControlFault =
@@ -76,7 +68,11 @@ export function toControlError(step: string, thrown: unknown): ControlError | Mo
     case 'OPTIONS':
       return new ControlError(`${step}: ${text}`, { code: 'REFUSED', reason: 'locked' }, cause);
     case 'CLOSED':
-      return new ControlError(`${step}: the node is stopping or reopening its store (${text})`, { code: 'UNAVAILABLE' }, cause);
+      return new ControlError(
+        `${step}: the node is stopping or reopening its store (${text})`,
+        { code: 'UNAVAILABLE' },
+        cause,
+      );
     default:
       return new ControlError(`${step}: ${text}`, { code: 'FAILED', step }, cause);
   }

@@ -67,7 +67,11 @@ export class ControlPlane implements Closable {
     this.#dependencies = dependencies;
     const { meta, host, vault, exports, clock, random, log, isZero } = dependencies;
     this.#startedMs = clock.monotonicMs();
-    const events = new EventLog(options.eventsKeptMax === undefined ? {} : { keptMax: options.eventsKeptMax }, { meta, clock, log });
+    const events = new EventLog(options.eventsKeptMax === undefined ? {} : { keptMax: options.eventsKeptMax }, {
+      meta,
+      clock,
+      log,
+    });
     const retries = new Retries({ clock, log });
     const table = new VolumeTable({ meta, log });
     const dataKeys = new DataKeys({ meta, vault, log });
@@ -81,7 +85,19 @@ export class ControlPlane implements Closable {
     );
     this.events = events;
     this.classes = classes;
-    this.volumes = new Volumes({ table, host, exports, creator, changer, remover, opener, retries, events, clock, isZero });
+    this.volumes = new Volumes({
+      table,
+      host,
+      exports,
+      creator,
+      changer,
+      remover,
+      opener,
+      retries,
+      events,
+      clock,
+      isZero,
+    });
     this.#table = table;
     this.#dataKeys = dataKeys;
     this.#opener = opener;
@@ -170,21 +186,22 @@ export class ControlPlane implements Closable {
     const again = { lastError: retry?.lastError ?? '', nextTryMs: retry?.nextTryMs ?? 0 };
     if (record.row.phase === 'deleting') {
       if (retry === null) return null;
-      return { subject, reason: 'its deletion has not come to its end', remedy: 'none needed: it is tried again', ...again };
+      return {
+        subject,
+        reason: 'its deletion has not come to its end',
+        remedy: 'none needed: it is tried again',
+        ...again,
+      };
     }
     const { serving } = record;
     if (serving.state === 'locked') {
-      const remedy = retry === null ? 'give the daemon the right key provider and restart it' : 'none needed: it is tried again';
+      const remedy =
+        retry === null ? 'give the daemon the right key provider and restart it' : 'none needed: it is tried again';
       return { subject, reason: `locked: ${serving.reason}`, remedy, ...again, lastError: serving.reason };
     }
     if (serving.state === 'damaged') {
-      return {
-        subject,
-        reason: `damaged: ${serving.reason}`,
-        remedy: 'restore it from a copy, or delete it',
-        lastError: serving.reason,
-        nextTryMs: 0,
-      };
+      const remedy = retry === null ? 'restore it from a copy, or delete it' : 'none needed: it is tried again';
+      return { subject, reason: `damaged: ${serving.reason}`, remedy, ...again, lastError: serving.reason };
     }
     return null;
   }

@@ -63,7 +63,10 @@ export class DataKeys {
       } catch (thrown) {
         made.secret.fill(0);
         await this.#vault.erase(number).catch((second: unknown) => {
-          this.#log.warn({ keyNumber: number, error: messageOf(second) }, 'an unused data key is erased at the next start');
+          this.#log.warn(
+            { keyNumber: number, error: messageOf(second) },
+            'an unused data key is erased at the next start',
+          );
         });
         throw thrown;
       }
@@ -102,7 +105,10 @@ export class DataKeys {
     }
     const loaded = await this.#vault.load(number, copy);
     if (loaded.healed !== null) {
-      this.#log.warn({ keyNumber: number, copy: loaded.healed.copy, reason: loaded.healed.reason }, 'a data key was healed');
+      this.#log.warn(
+        { keyNumber: number, copy: loaded.healed.copy, reason: loaded.healed.reason },
+        'a data key was healed',
+      );
       if (loaded.healed.copy === 'meta') await this.#storeHealed(number, loaded.record);
     }
     return { number, secret: loaded.secret };
@@ -113,7 +119,10 @@ export class DataKeys {
     try {
       await this.#meta.transaction({ set: [{ key: dataKeyKey(number), value: record }] });
     } catch (thrown) {
-      this.#log.warn({ keyNumber: number, error: messageOf(thrown) }, 'the healed copy of a data key could not be stored');
+      this.#log.warn(
+        { keyNumber: number, error: messageOf(thrown) },
+        'the healed copy of a data key could not be stored',
+      );
     }
   }
 
@@ -127,7 +136,10 @@ export class DataKeys {
     } catch (thrown) {
       if (codeOf(thrown) !== 'DAMAGED') throw thrown;
       // The vault still refuses a number that has a file, and the copies say how far numbers had come.
-      this.#log.warn({ error: messageOf(thrown) }, 'the counter of data keys is damaged and starts from the keys that are there');
+      this.#log.warn(
+        { error: messageOf(thrown) },
+        'the counter of data keys is damaged and starts from the keys that are there',
+      );
       await this.#meta.transaction({ delete: [DATA_KEY_COUNTER] });
       this.#counterRevision = 0;
       return 0;

@@ -123,7 +123,10 @@ export class ImageImport {
 
   #check(offsetBytes: number, lengthBytes: number): void {
     if (lengthBytes > IMAGE_CHUNK_BYTES_MAX) {
-      throw invalid('data', `a message of an image carries at most ${IMAGE_CHUNK_BYTES_MAX} bytes, this one has ${lengthBytes}`);
+      throw invalid(
+        'data',
+        `a message of an image carries at most ${IMAGE_CHUNK_BYTES_MAX} bytes, this one has ${lengthBytes}`,
+      );
     }
     if (!Number.isSafeInteger(offsetBytes) || offsetBytes < this.#takenBytes) {
       throw invalid('offset_bytes', `an image is sent in order: offset ${offsetBytes} lies before ${this.#takenBytes}`);
@@ -194,8 +197,13 @@ export function submitAndWait(handle: VolumeHandle, request: Omit<BlockRequest, 
 
 function importFailure(fault: DeviceFault): ControlError {
   if (fault.code === 'FULL') {
-    return new ControlError('the image does not fit: no space left on the node; nothing of it was kept', { code: 'FULL' });
+    return new ControlError('the image does not fit: no space left on the node; nothing of it was kept', {
+      code: 'FULL',
+    });
   }
   const detail = fault.code === 'IO' ? fault.detail : fault.code;
-  return new ControlError(`the image could not be written (${detail}); nothing of it was kept`, { code: 'FAILED', step: 'import' });
+  return new ControlError(`the image could not be written (${detail}); nothing of it was kept`, {
+    code: 'FAILED',
+    step: 'import',
+  });
 }

@@ -142,7 +142,8 @@ function lostMetaProblem(layers: number): Problem {
   return {
     subject: 'meta',
     reason: `the store holds ${layers} layers, but the records of volumes are empty: they were lost or replaced`,
-    remedy: 'stop the daemon and restore meta/ in the storage path from a copy; the data is still there and is not touched',
+    remedy:
+      'stop the daemon and restore meta/ in the storage path from a copy; the data is still there and is not touched',
     lastError: '',
     nextTryMs: 0,
   };

@@ -48,7 +48,10 @@ export async function* sampleStats(
 ): AsyncGenerator<Sample, void, void> {
   const { intervalMs } = query;
   if (intervalMs !== 0 && (intervalMs < STATS_INTERVAL_MS_MIN || intervalMs > STATS_INTERVAL_MS_MAX)) {
-    throw invalid('interval_ms', `an interval is ${STATS_INTERVAL_MS_MIN} ms to ${STATS_INTERVAL_MS_MAX} ms, or 0 for one sample since the start`);
+    throw invalid(
+      'interval_ms',
+      `an interval is ${STATS_INTERVAL_MS_MIN} ms to ${STATS_INTERVAL_MS_MAX} ms, or 0 for one sample since the start`,
+    );
   }
   // A volume that is named is looked up once: it keeps its place when it is renamed, and is gone when it is deleted.
   const only = query.volume === '' ? null : findVolume(table, query.volume, 'live');

@@ -162,7 +162,11 @@ export class StorageClasses {
   }
 
   #exists(name: string): ControlError {
-    return new ControlError(`a storage class named "${name}" exists already`, { code: 'EXISTS', what: 'storage class', name });
+    return new ControlError(`a storage class named "${name}" exists already`, {
+      code: 'EXISTS',
+      what: 'storage class',
+      name,
+    });
   }
 }
 

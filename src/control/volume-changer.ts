@@ -57,7 +57,11 @@ export class VolumeChanger {
       checkVolumeName(name);
       const before = record.row.name;
       if (name === before) return;
-      refuseConnected(record, this.#dependencies.exports, 'drop its clients with `gfs volume kick`: they could not connect again under the old name');
+      refuseConnected(
+        record,
+        this.#dependencies.exports,
+        'drop its clients with `gfs volume kick`: they could not connect again under the old name',
+      );
       const closing = this.#dependencies.exports.close(record.id);
       try {
         await stepOf('rename volume', this.#dependencies.table.change(record, { ...record.row, name }));
@@ -76,7 +80,9 @@ export class VolumeChanger {
       if (row.phase === 'deleting') throw wrongState(record, 'changed');
       for (const key of request.removeLabels) checkLabelKey(key);
       const removed = new Set(request.removeLabels);
-      const kept = Object.entries(row.labels).filter(([key]) => !removed.has(key) && !Object.hasOwn(request.setLabels, key));
+      const kept = Object.entries(row.labels).filter(
+        ([key]) => !removed.has(key) && !Object.hasOwn(request.setLabels, key),
+      );
       const labels = Object.fromEntries([...kept, ...Object.entries(request.setLabels)]);
       checkLabels(labels);
       await stepOf(
@@ -85,7 +91,12 @@ export class VolumeChanger {
       );
       if (request.protected !== undefined && request.protected !== row.protected) {
         const text = request.protected ? 'protected against deletion' : 'no longer protected';
-        this.#note(record, caller, request.protected ? 'volume.protected' : 'volume.unprotected', `volume ${record.displayName} is ${text}`);
+        this.#note(
+          record,
+          caller,
+          request.protected ? 'volume.protected' : 'volume.unprotected',
+          `volume ${record.displayName} is ${text}`,
+        );
       }
       return record;
     });
@@ -98,12 +109,21 @@ export class VolumeChanger {
       const { row } = record;
       if (row.export !== null && row.export.readOnly === readOnly) return;
       if (row.export !== null) {
-        refuseConnected(record, this.#dependencies.exports, 'drop its clients with `gfs volume kick`: their export would change under them');
+        refuseConnected(
+          record,
+          this.#dependencies.exports,
+          'drop its clients with `gfs volume kick`: their export would change under them',
+        );
       }
       const closing = row.export === null ? Promise.resolve() : this.#dependencies.exports.close(record.id);
       try {
         await stepOf('export volume', this.#dependencies.table.change(record, { ...row, export: { readOnly } }));
-        this.#note(record, caller, 'export.opened', `volume ${row.name} exported ${readOnly ? 'read-only' : 'read-write'}`);
+        this.#note(
+          record,
+          caller,
+          'export.opened',
+          `volume ${row.name} exported ${readOnly ? 'read-only' : 'read-write'}`,
+        );
       } finally {
         await closing;
         this.#dependencies.opener.offer(record);
@@ -132,7 +152,10 @@ export class VolumeChanger {
     const record = findVolume(this.#dependencies.table, reference, 'live');
     const dropped = await stepOf('kick client', this.#dependencies.exports.kick(record.id, address));
     if (dropped.length === 0 && address !== '') {
-      throw invalid('address', `volume ${record.displayName} has no connection from ${address}; \`gfs volume get ${record.displayName}\` lists them`);
+      throw invalid(
+        'address',
+        `volume ${record.displayName} has no connection from ${address}; \`gfs volume get ${record.displayName}\` lists them`,
+      );
     }
     for (const one of dropped) this.#note(record, caller, 'client.kicked', `${one} was dropped`);
     return dropped;

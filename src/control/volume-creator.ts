@@ -88,7 +88,10 @@ export class VolumeInTheMaking {
     try {
       await this.#remove();
     } catch (thrown) {
-      this.#dependencies.log.warn({ volumeId: id, error: messageOf(thrown) }, 'an unfinished volume could not be removed yet');
+      this.#dependencies.log.warn(
+        { volumeId: id, error: messageOf(thrown) },
+        'an unfinished volume could not be removed yet',
+      );
       this.#dependencies.retries.failed(`remains of unfinished volume ${id}`, thrown, () => this.#remove());
     } finally {
       this.#release();

@@ -61,7 +61,9 @@ export class VolumeOpener {
     try {
       handle = this.#openLayer(record, loaded);
     } catch (thrown) {
+      // The layer itself is whole: the store may have been reopening, and that passes.
       this.#damaged(record, messageOf(thrown));
+      this.#dependencies.retries.failed(retrySubject(record), thrown, () => this.#tryAgain(record));
       return;
     } finally {
       // The host wipes what it takes; this is for what it did not come to.
@@ -134,7 +136,8 @@ export class VolumeOpener {
 
   #tryAgain(record: VolumeRecord): Promise<void> {
     return record.mutex.run(async () => {
-      if (this.#closed || record.row.phase !== 'live' || record.serving.state !== 'locked') return;
+      const { state } = record.serving;
+      if (this.#closed || record.row.phase !== 'live' || state === 'open') return;
       await this.reopen(record);
     });
   }

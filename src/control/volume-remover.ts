@@ -52,11 +52,15 @@ export class VolumeRemover {
       const { row } = record;
       const name = record.displayName;
       if (row.phase === 'retained') {
-        throw refused('state', `volume ${name} is deleted already and retained; \`gfs volume purge ${row.id}\` removes it for good`);
+        throw refused(
+          'state',
+          `volume ${name} is deleted already and retained; \`gfs volume purge ${row.id}\` removes it for good`,
+        );
       }
       if (row.phase === 'deleting') throw refused('state', `volume ${name} is being deleted already`);
       this.#refuseProtected(record);
-      if (!force) refuseConnected(record, this.#dependencies.exports, 'delete it with --force, which removes it for good');
+      if (!force)
+        refuseConnected(record, this.#dependencies.exports, 'delete it with --force, which removes it for good');
       if (!force && this.reclaimPolicyOf(record) === 'Retain') return this.#retain(record, caller);
       return this.#remove(record, caller, force ? 'purged' : 'deleted');
     });
@@ -67,9 +71,13 @@ export class VolumeRemover {
     const record = findVolume(this.#dependencies.table, reference, 'retained');
     return record.mutex.run(async () => {
       if (record.row.phase === 'live') {
-        throw refused('state', `volume ${record.displayName} is not retained; delete it first, or at once with \`gfs volume delete --force\``);
+        throw refused(
+          'state',
+          `volume ${record.displayName} is not retained; delete it first, or at once with \`gfs volume delete --force\``,
+        );
       }
-      if (record.row.phase === 'deleting') throw refused('state', `volume ${record.displayName} is being deleted already`);
+      if (record.row.phase === 'deleting')
+        throw refused('state', `volume ${record.displayName} is being deleted already`);
       this.#refuseProtected(record);
       return this.#remove(record, caller, 'purged');
     });
@@ -104,7 +112,9 @@ export class VolumeRemover {
       await this.finish(record);
       return true;
     } catch (thrown) {
-      this.#dependencies.retries.failed(retrySubject(record), thrown, () => record.mutex.run(() => this.#finishLater(record)));
+      this.#dependencies.retries.failed(retrySubject(record), thrown, () =>
+        record.mutex.run(() => this.#finishLater(record)),
+      );
       return false;
     }
   }
@@ -126,7 +136,11 @@ export class VolumeRemover {
     };
     await this.#changeOffline(record, next, 'retain volume');
     await opener.close(record);
-    events.append({ ...eventOf(record, caller), kind: 'volume.retained', message: `volume ${row.name} deleted; its data is retained` });
+    events.append({
+      ...eventOf(record, caller),
+      kind: 'volume.retained',
+      message: `volume ${row.name} deleted; its data is retained`,
+    });
     return {
       id: row.id,
       name: row.name,
@@ -142,8 +156,14 @@ export class VolumeRemover {
     // The decision is durable before anything is lost; from here on a crash only delays it.
     await this.#changeOffline(record, { ...record.row, export: null, phase: 'deleting' }, 'delete volume');
     const done = await this.finishOrRetry(record);
-    events.append({ ...eventOf(record, caller), volume: name, kind: `volume.${outcome}`, message: `volume ${name} ${outcome}` });
-    const connections = dropped > 0 ? `; ${dropped} ${dropped === 1 ? 'connection was' : 'connections were'} dropped` : '';
+    events.append({
+      ...eventOf(record, caller),
+      volume: name,
+      kind: `volume.${outcome}`,
+      message: `volume ${name} ${outcome}`,
+    });
+    const connections =
+      dropped > 0 ? `; ${dropped} ${dropped === 1 ? 'connection was' : 'connections were'} dropped` : '';
     const detail = done
       ? `its data is gone${connections}`
       : `it is gone${connections}; its space is freed later (${retries.stateOf(retrySubject(record))?.lastError ?? ''})`;
@@ -167,7 +187,10 @@ export class VolumeRemover {
   #refuseProtected(record: VolumeRecord): void {
     if (!record.row.protected) return;
     const name = record.displayName;
-    throw refused('protected', `volume ${name} is protected against deletion; \`gfs volume unprotect ${name}\` lifts that`);
+    throw refused(
+      'protected',
+      `volume ${name} is protected against deletion; \`gfs volume unprotect ${name}\` lifts that`,
+    );
   }
 }
 
@@ -184,6 +207,9 @@ export function refuseConnected(record: VolumeRecord, exports: Exports, otherwis
   );
 }
 
-export function eventOf(record: VolumeRecord, caller: Caller): { volume: string; volumeId: string; actor: string; level: 'info' } {
+export function eventOf(
+  record: VolumeRecord,
+  caller: Caller,
+): { volume: string; volumeId: string; actor: string; level: 'info' } {
   return { volume: record.displayName, volumeId: record.id, actor: caller.actor, level: 'info' };
 }

@@ -148,10 +148,13 @@ export class VolumeTable {
     }
     const outcome = await this.#meta.transaction({ compare, set, delete: deleted });
     if (!outcome.committed) {
-      throw new ControlError(`the rows of volumes were changed by someone else (${outcome.conflicts.join(', ')}); try again`, {
-        code: 'FAILED',
-        step: 'change volume',
-      });
+      throw new ControlError(
+        `the rows of volumes were changed by someone else (${outcome.conflicts.join(', ')}); try again`,
+        {
+          code: 'FAILED',
+          step: 'change volume',
+        },
+      );
     }
     for (const { record, next } of changes) {
       const before = liveName(record.row);

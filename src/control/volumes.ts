@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { matchesSelector } from '../model/label.js';
 import type { VolumeHandle, VolumeHost } from '../volume/volume-host.js';
 import type { Caller } from './caller.js';
-import { ControlError } from './control-error.js';
+import { ControlError, type ControlFault } from './control-error.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
 import { findVolume } from './find-volume.js';
@@ -47,6 +47,16 @@ export interface ImageSource {
   readonly pieces: AsyncGenerator<ImagePiece, void, void>;
 }
 
+/** Answers that say something about the request, not about the node. */
+const SLIPS: ReadonlySet<ControlFault['code']> = new Set([
+  'NOT_FOUND',
+  'AMBIGUOUS',
+  'EXISTS',
+  'INVALID',
+  'REFUSED',
+  'CANCELLED',
+]);
+
 /** The verbs of `gfs volume`. Failures are ControlError and ModelError. */
 export class Volumes {
   readonly #dependencies: VolumesDependencies;
@@ -71,7 +81,11 @@ export class Volumes {
     return this.#view(findVolume(this.#dependencies.table, reference, retained ? 'any' : 'live'));
   }
 
-  async create(request: CreateRequest, caller: Caller): Promise<VolumeView> {
+  create(request: CreateRequest, caller: Caller): Promise<VolumeView> {
+    return this.#reporting('create', request.name, caller, () => this.#create(request, caller));
+  }
+
+  async #create(request: CreateRequest, caller: Caller): Promise<VolumeView> {
     this.#throwIfClosed();
     const making = await this.#dependencies.creator.prepare(request, caller);
     let record: VolumeRecord;
@@ -89,35 +103,49 @@ export class Volumes {
   }
 
   delete(reference: string, force: boolean, caller: Caller): Promise<Removal> {
-    return this.#dependencies.remover.delete(reference, force, caller);
+    return this.#reporting('delete', reference, caller, () =>
+      this.#dependencies.remover.delete(reference, force, caller),
+    );
   }
 
   purge(reference: string, caller: Caller): Promise<Removal> {
-    return this.#dependencies.remover.purge(reference, caller);
+    return this.#reporting('purge', reference, caller, () => this.#dependencies.remover.purge(reference, caller));
   }
 
-  async restore(reference: string, name: string, caller: Caller): Promise<VolumeView> {
-    return this.#view(await this.#dependencies.changer.restore(reference, name, caller));
+  restore(reference: string, name: string, caller: Caller): Promise<VolumeView> {
+    return this.#reporting('restore', reference, caller, async () =>
+      this.#view(await this.#dependencies.changer.restore(reference, name, caller)),
+    );
   }
 
-  async expand(reference: string, sizeBytes: number, relative: boolean, caller: Caller): Promise<VolumeView> {
-    return this.#view(await this.#dependencies.changer.expand(reference, sizeBytes, relative, caller));
+  expand(reference: string, sizeBytes: number, relative: boolean, caller: Caller): Promise<VolumeView> {
+    return this.#reporting('expand', reference, caller, async () =>
+      this.#view(await this.#dependencies.changer.expand(reference, sizeBytes, relative, caller)),
+    );
   }
 
-  async rename(reference: string, name: string, caller: Caller): Promise<VolumeView> {
-    return this.#view(await this.#dependencies.changer.rename(reference, name, caller));
+  rename(reference: string, name: string, caller: Caller): Promise<VolumeView> {
+    return this.#reporting('rename', reference, caller, async () =>
+      this.#view(await this.#dependencies.changer.rename(reference, name, caller)),
+    );
   }
 
-  async update(reference: string, request: UpdateRequest, caller: Caller): Promise<VolumeView> {
-    return this.#view(await this.#dependencies.changer.update(reference, request, caller));
+  update(reference: string, request: UpdateRequest, caller: Caller): Promise<VolumeView> {
+    return this.#reporting('update', reference, caller, async () =>
+      this.#view(await this.#dependencies.changer.update(reference, request, caller)),
+    );
   }
 
-  async export(reference: string, readOnly: boolean, caller: Caller): Promise<VolumeView> {
-    return this.#view(await this.#dependencies.changer.export(reference, readOnly, caller));
+  export(reference: string, readOnly: boolean, caller: Caller): Promise<VolumeView> {
+    return this.#reporting('export', reference, caller, async () =>
+      this.#view(await this.#dependencies.changer.export(reference, readOnly, caller)),
+    );
   }
 
-  async unexport(reference: string, force: boolean, caller: Caller): Promise<VolumeView> {
-    return this.#view(await this.#dependencies.changer.unexport(reference, force, caller));
+  unexport(reference: string, force: boolean, caller: Caller): Promise<VolumeView> {
+    return this.#reporting('unexport', reference, caller, async () =>
+      this.#view(await this.#dependencies.changer.unexport(reference, force, caller)),
+    );
   }
 
   kick(reference: string, address: string, caller: Caller): Promise<readonly string[]> {
@@ -125,7 +153,11 @@ export class Volumes {
   }
 
   /** A volume to be filled with an image. It is one only when the session is completed. */
-  async beginImport(request: CreateRequest, caller: Caller): Promise<ImportSession> {
+  beginImport(request: CreateRequest, caller: Caller): Promise<ImportSession> {
+    return this.#reporting('import', request.name, caller, () => this.#beginImport(request, caller));
+  }
+
+  async #beginImport(request: CreateRequest, caller: Caller): Promise<ImportSession> {
     this.#throwIfClosed();
     const ended = this.#beginTransfer();
     try {
@@ -147,7 +179,11 @@ export class Volumes {
     const record = findVolume(this.#dependencies.table, reference, 'live');
     const handle = openHandle(record, 'copied');
     if (record.row.export?.readOnly !== true) {
-      refuseConnected(record, this.#dependencies.exports, 'export it read-only: an image of a volume that changes is of no use');
+      refuseConnected(
+        record,
+        this.#dependencies.exports,
+        'export it read-only: an image of a volume that changes is of no use',
+      );
     }
     return { sizeBytes: handle.sizeBytes, pieces: this.#pieces(record, handle, caller) };
   }
@@ -173,7 +209,11 @@ export class Volumes {
     await Promise.all(records.map((record) => record.mutex.run(() => this.#dependencies.opener.close(record))));
   }
 
-  #importSession(making: Awaited<ReturnType<VolumeCreator['prepare']>>, ended: () => void, caller: Caller): ImportSession {
+  #importSession(
+    making: Awaited<ReturnType<VolumeCreator['prepare']>>,
+    ended: () => void,
+    caller: Caller,
+  ): ImportSession {
     const running = new ImageImport({}, making, making.open(), {
       isZero: this.#dependencies.isZero,
       ended: () => {
@@ -186,12 +226,13 @@ export class Volumes {
       sizeBytes: running.sizeBytes,
       write: (offsetBytes, data) => running.write(offsetBytes, data),
       abort: () => running.abort(),
-      complete: async () => {
-        const record = await stepOf('import image', running.complete());
-        this.#dependencies.opener.adopt(record, running.handle);
-        this.#note(record, caller, 'volume.created', `volume ${record.row.name} created from an image`);
-        return this.#view(record);
-      },
+      complete: () =>
+        this.#reporting('import', making.row.name, caller, async () => {
+          const record = await stepOf('import image', running.complete());
+          this.#dependencies.opener.adopt(record, running.handle);
+          this.#note(record, caller, 'volume.created', `volume ${record.row.name} created from an image`);
+          return this.#view(record);
+        }),
     };
   }
 
@@ -208,6 +249,25 @@ export class Volumes {
       if (running) this.#transfers -= 1;
       running = false;
     };
+  }
+
+  /** What failed, and not by a slip of the caller's, becomes an event: it may be the first sign of a sick node. */
+  async #reporting<T>(verb: string, reference: string, caller: Caller, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      if (thrown instanceof ControlError && !SLIPS.has(thrown.code)) {
+        this.#dependencies.events.append({
+          kind: 'operation.failed',
+          volume: this.#dependencies.table.get(reference)?.displayName ?? reference,
+          volumeId: this.#dependencies.table.named(reference)?.id ?? this.#dependencies.table.get(reference)?.id ?? '',
+          actor: caller.actor,
+          message: `${verb} failed: ${thrown.message}`,
+          level: 'error',
+        });
+      }
+      throw thrown;
+    }
   }
 
   #throwIfClosed(): void {

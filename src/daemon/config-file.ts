@@ -26,7 +26,9 @@ export function readConfigFile(text: string, fileName: string): Map<string, File
   };
   for (const [section, table] of Object.entries(tree)) {
     if (!isTable(table)) {
-      throw configError(`${originOf(section)}: "${section}" stands outside of a section; the sections are ${sections().join(', ')}`);
+      throw configError(
+        `${originOf(section)}: "${section}" stands outside of a section; the sections are ${sections().join(', ')}`,
+      );
     }
     if (!sections().includes(section)) {
       throw configError(`${originOf(section)}: unknown section [${section}]; there are ${sections().join(', ')}`);
@@ -76,7 +78,8 @@ function textOf(value: unknown, kind: SettingKind, key: string, origin: string):
     throw configError(`${origin}: ${key} is true or false, without quotes`);
   }
   if (kind === 'list') {
-    if (Array.isArray(value) && value.every((item) => typeof item === 'string' && !item.includes(','))) return value.join(',');
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string' && !item.includes(',')))
+      return value.join(',');
     if (typeof value === 'string') return value;
     throw configError(`${origin}: ${key} is a list of texts, such as ["a", "b"], and they hold no commas`);
   }
@@ -98,6 +101,8 @@ function sections(): string[] {
 function knownKeys(section: string, name: string): string {
   const elsewhere = SETTINGS.find(({ key }) => key.endsWith(`.${name}`));
   if (elsewhere !== undefined) return `did you mean ${elsewhere.key}?`;
-  const keys = SETTINGS.filter(({ key }) => key.startsWith(`${section}.`)).map(({ key }) => key.slice(section.length + 1));
+  const keys = SETTINGS.filter(({ key }) => key.startsWith(`${section}.`)).map(({ key }) =>
+    key.slice(section.length + 1),
+  );
   return `section [${section}] has ${keys.join(', ')}`;
 }

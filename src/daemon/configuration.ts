@@ -60,7 +60,10 @@ export async function readConfiguration(sources: ConfigurationSources): Promise<
   const withoutEffect = entries
     .filter((entry) => entry.note !== '' && entry.source !== 'default')
     .map((entry) => `${entry.origin} (${entry.key} = ${entry.value}) has no effect yet: ${noteless(entry.note)}`);
-  return { kind: 'run', configuration: { settings: settingsOf(entries, sources.workingFolder), logLevel, entries, withoutEffect } };
+  return {
+    kind: 'run',
+    configuration: { settings: settingsOf(entries, sources.workingFolder), logLevel, entries, withoutEffect },
+  };
 }
 
 /** What `gfs daemon config` shows: what is in force where nothing was given, and no argument that could be a secret. */
@@ -108,7 +111,8 @@ function readFlags(argv: readonly string[]): Map<string, string> {
   const flags = new Map<string, string>();
   const { tokens } = parseTokens(argv, options);
   for (const token of tokens) {
-    if (token.kind === 'positional') throw configError(`"${token.value}" is not an option of the daemon; see \`gfs -d --help\``);
+    if (token.kind === 'positional')
+      throw configError(`"${token.value}" is not an option of the daemon; see \`gfs -d --help\``);
     if (token.kind !== 'option') continue;
     if (flags.has(token.name) && token.name !== 'daemon') throw configError(`${token.rawName} is given twice`);
     flags.set(token.name, token.value ?? 'true');
@@ -184,7 +188,9 @@ function settingsOf(entries: readonly ConfigEntry[], workingFolder: string): Nod
   const path = (key: string): string => (text(key) === '' ? '' : absolute(text(key), workingFolder));
   const endpoint = (key: string): Endpoint | null => (text(key) === 'off' ? null : parseEndpoint(text(key)));
   if (text('daemon.storage_path') === '') {
-    throw configError('no storage path is given: gfs -d --storage-path DIR (or GFS_STORAGE_PATH, or storage_path under [daemon] in the file)');
+    throw configError(
+      'no storage path is given: gfs -d --storage-path DIR (or GFS_STORAGE_PATH, or storage_path under [daemon] in the file)',
+    );
   }
   const storagePath = path('daemon.storage_path');
   const nbdTls = tlsFiles(entries, workingFolder, 'nbd.', false);
@@ -209,7 +215,10 @@ function settingsOf(entries: readonly ConfigEntry[], workingFolder: string): Nod
   return settings;
 }
 
-function refuseOpenDoors(entries: readonly ConfigEntry[], { ipc, ipcTls, nbd, nbdTls, insecureNbd }: NodeSettings): void {
+function refuseOpenDoors(
+  entries: readonly ConfigEntry[],
+  { ipc, ipcTls, nbd, nbdTls, insecureNbd }: NodeSettings,
+): void {
   if (!isLoopback(ipc.host) && ipcTls === null) {
     throw configError(
       `${placeOf(entries, 'daemon.ipc_address')}: the control API does not listen on ${ipc.host} without TLS: others could read its token; ` +
@@ -224,7 +233,12 @@ function refuseOpenDoors(entries: readonly ConfigEntry[], { ipc, ipcTls, nbd, nb
   }
 }
 
-function tlsFiles(entries: readonly ConfigEntry[], workingFolder: string, prefix: string, needsAuthority: boolean): TlsFiles | null {
+function tlsFiles(
+  entries: readonly ConfigEntry[],
+  workingFolder: string,
+  prefix: string,
+  needsAuthority: boolean,
+): TlsFiles | null {
   const keys = ['tls_certificate', 'tls_key', 'tls_client_ca'].map((name) => prefix + name);
   const [certificate = '', privateKey = '', authority = ''] = keys.map((key) => valueOf(entries, key));
   if (certificate === '' && privateKey === '' && authority === '') return null;
@@ -252,7 +266,9 @@ function keyProviderOf(entries: readonly ConfigEntry[], workingFolder: string): 
   for (const [owner, names] of Object.entries(belonging)) {
     const stray = owner === provider ? undefined : names.find((name) => text(name) !== '');
     if (stray !== undefined) {
-      throw configError(`${placeOf(entries, `security.${stray}`)}: security.${stray} goes with the key provider "${owner}", and "${provider}" is chosen`);
+      throw configError(
+        `${placeOf(entries, `security.${stray}`)}: security.${stray} goes with the key provider "${owner}", and "${provider}" is chosen`,
+      );
     }
   }
   if (provider === 'file') {
@@ -260,7 +276,8 @@ function keyProviderOf(entries: readonly ConfigEntry[], workingFolder: string): 
   }
   if (provider === 'passphrase') return { provider, source: passphraseSource(entries, workingFolder) };
   const argv = splitList(text('key_command'));
-  if (argv.length === 0) throw configError('the key provider "command" needs key_command: the program that wraps and unwraps keys');
+  if (argv.length === 0)
+    throw configError('the key provider "command" needs key_command: the program that wraps and unwraps keys');
   return { provider: 'command', argv, timeoutMs: parseDuration(text('key_command_timeout')) };
 }
 
@@ -272,7 +289,9 @@ function passphraseSource(entries: readonly ConfigEntry[], workingFolder: string
   if (text('credential') !== '') sources.push({ kind: 'credential', credential: text('credential') });
   const [source, ...others] = sources;
   if (source === undefined || others.length > 0) {
-    throw configError('the key provider "passphrase" needs one of passphrase_file, passphrase_environment and passphrase_credential');
+    throw configError(
+      'the key provider "passphrase" needs one of passphrase_file, passphrase_environment and passphrase_credential',
+    );
   }
   return source;
 }

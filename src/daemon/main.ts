@@ -10,7 +10,13 @@ import { NativeFiles } from '../io/native-files.js';
 import { NativeBlockKeys } from '../io/native-keys.js';
 import { notifySystemd } from '../io/systemd-notify.js';
 import { registerDaemon, registryPlace } from '../ipc/daemon-registry.js';
-import { type Configuration, type ConfigurationSources, helpText, readConfiguration, shownEntries } from './configuration.js';
+import {
+  type Configuration,
+  type ConfigurationSources,
+  helpText,
+  readConfiguration,
+  shownEntries,
+} from './configuration.js';
 import { DaemonError } from './daemon-error.js';
 import { Node } from './node.js';
 import { ProcessLog } from './process-log.js';

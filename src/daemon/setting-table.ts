@@ -6,7 +6,12 @@ import { isAbsolute, resolve } from 'node:path';
 import { parseDuration } from '../base/duration.js';
 import { parseSize } from '../base/size.js';
 import { checkBlockBytes } from '../model/volume-size.js';
-import { CHECKPOINT_INTERVAL_MS_DEFAULT, MAP_CACHE_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../store/limits.js';
+import {
+  CHECKPOINT_INTERVAL_MS_DEFAULT,
+  MAP_CACHE_BYTES_DEFAULT,
+  SEGMENT_BYTES_MAX,
+  SEGMENT_BYTES_MIN,
+} from '../store/limits.js';
 import type { Endpoint } from './node-settings.js';
 
 /** What a file can hold and a text can say. */
@@ -45,16 +50,32 @@ type Details = Partial<Pick<Setting, 'kind' | 'check' | 'withoutEffect' | 'varia
 
 function setting(key: string, flag: string, value: string, help: string, details: Details = {}): Setting {
   const variable = `GFS_${flag.toUpperCase().replaceAll('-', '_')}`;
-  return { key, flag, value, help, variable, kind: 'text', fallback: '', check: () => undefined, withoutEffect: '', ...details };
+  return {
+    key,
+    flag,
+    value,
+    help,
+    variable,
+    kind: 'text',
+    fallback: '',
+    check: () => undefined,
+    withoutEffect: '',
+    ...details,
+  };
 }
 
 export const SETTINGS: readonly Setting[] = [
-  setting('daemon.storage_path', 'storage-path', 'DIR', 'where everything is kept; made when it is not there', { check: notEmpty }),
+  setting('daemon.storage_path', 'storage-path', 'DIR', 'where everything is kept; made when it is not there', {
+    check: notEmpty,
+  }),
   setting('daemon.block_size', 'block-size', 'SIZE', 'block size of new volumes: 4K to 64K, a power of two', {
     fallback: '4K',
     check: (text) => void checkBlockBytes(parseSize(text)),
   }),
-  setting('daemon.ipc_address', 'ipc-address', 'HOST:PORT', 'the control API', { fallback: '127.0.0.1:8090', check: endpoint }),
+  setting('daemon.ipc_address', 'ipc-address', 'HOST:PORT', 'the control API', {
+    fallback: '127.0.0.1:8090',
+    check: endpoint,
+  }),
   setting('daemon.metrics_address', 'metrics-address', 'HOST:PORT', '/metrics and /healthz; "off": not served', {
     fallback: '127.0.0.1:9810',
     check: endpointOrOff,
@@ -80,11 +101,17 @@ export const SETTINGS: readonly Setting[] = [
     check: oneOf(['sync', 'async']),
     withoutEffect: LATER_CLUSTER,
   }),
-  setting('persistence.level', 'persistence-level', 'LEVEL', `what a write waits for: ${PERSISTENCE_LEVELS.join(', ')}`, {
-    fallback: 'acknowledged',
-    check: oneOf(PERSISTENCE_LEVELS),
-    withoutEffect: 'every write is answered when the journal has taken it, and FLUSH or FUA makes it durable',
-  }),
+  setting(
+    'persistence.level',
+    'persistence-level',
+    'LEVEL',
+    `what a write waits for: ${PERSISTENCE_LEVELS.join(', ')}`,
+    {
+      fallback: 'acknowledged',
+      check: oneOf(PERSISTENCE_LEVELS),
+      withoutEffect: 'every write is answered when the journal has taken it, and FLUSH or FUA makes it durable',
+    },
+  ),
   setting('persistence.journal_size', 'journal-size', 'SIZE', 'journal that a start may have to replay', {
     fallback: '1G',
     check: sizeBetween(64 * MIB, 1024 * 1024 * MIB),
@@ -96,10 +123,16 @@ export const SETTINGS: readonly Setting[] = [
       if (!Number.isInteger(Math.log2(parseSize(text)))) throw new Error(`"${text}" is not a power of two`);
     },
   }),
-  setting('persistence.checkpoint_interval', 'checkpoint-interval', 'DURATION', 'longest time between checkpoints of the map', {
-    fallback: `${CHECKPOINT_INTERVAL_MS_DEFAULT / 1000}s`,
-    check: durationBetween(100, 86_400_000),
-  }),
+  setting(
+    'persistence.checkpoint_interval',
+    'checkpoint-interval',
+    'DURATION',
+    'longest time between checkpoints of the map',
+    {
+      fallback: `${CHECKPOINT_INTERVAL_MS_DEFAULT / 1000}s`,
+      check: durationBetween(100, 86_400_000),
+    },
+  ),
   setting('persistence.map_cache', 'map-cache', 'SIZE', 'memory for the map of volumes', {
     fallback: `${MAP_CACHE_BYTES_DEFAULT / MIB}M`,
     check: sizeBetween(8 * MIB, 1024 * 1024 * MIB),
@@ -108,36 +141,60 @@ export const SETTINGS: readonly Setting[] = [
     fallback: 'file',
     check: oneOf(KEY_PROVIDERS),
   }),
-  setting('security.key_file', 'key-file', 'FILE', 'file: the master key; without it keys/master.key in the storage path'),
+  setting(
+    'security.key_file',
+    'key-file',
+    'FILE',
+    'file: the master key; without it keys/master.key in the storage path',
+  ),
   setting('security.passphrase_file', 'passphrase-file', 'FILE', 'passphrase: a file that holds it, mode 0600'),
   setting('security.passphrase_environment', 'passphrase-environment', 'NAME', 'passphrase: a variable that holds it', {
     check: (text) => {
       if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(text)) throw new Error('it is the name of an environment variable');
     },
   }),
-  setting('security.passphrase_credential', 'passphrase-credential', 'NAME', 'passphrase: a systemd credential that holds it', {
-    check: (text) => {
-      if (!/^[A-Za-z0-9._-]{1,255}$/.test(text)) throw new Error('it is the name of a credential, not a path');
+  setting(
+    'security.passphrase_credential',
+    'passphrase-credential',
+    'NAME',
+    'passphrase: a systemd credential that holds it',
+    {
+      check: (text) => {
+        if (!/^[A-Za-z0-9._-]{1,255}$/.test(text)) throw new Error('it is the name of a credential, not a path');
+      },
     },
+  ),
+  setting('security.key_command', 'key-command', 'PROGRAM[,ARGUMENT...]', 'command: wraps and unwraps data keys', {
+    kind: 'list',
   }),
-  setting('security.key_command', 'key-command', 'PROGRAM[,ARGUMENT...]', 'command: wraps and unwraps data keys', { kind: 'list' }),
   setting('security.key_command_timeout', 'key-command-timeout', 'DURATION', 'command: how long one run may take', {
     fallback: '10s',
     check: durationBetween(100, 600_000),
   }),
   setting('security.ipc_tls_certificate', 'ipc-tls-cert', 'FILE', 'control API: certificate (PEM)'),
   setting('security.ipc_tls_key', 'ipc-tls-key', 'FILE', 'control API: its key (PEM)'),
-  setting('security.ipc_tls_client_ca', 'ipc-tls-ca', 'FILE', 'control API: who signs the certificates of clients (PEM)'),
+  setting(
+    'security.ipc_tls_client_ca',
+    'ipc-tls-ca',
+    'FILE',
+    'control API: who signs the certificates of clients (PEM)',
+  ),
   setting('nbd.address', 'nbd-address', 'HOST:PORT', 'NBD over TCP; "off": only the socket', {
     fallback: '127.0.0.1:10809',
     check: endpointOrOff,
   }),
   setting('nbd.socket', 'nbd-socket', 'PATH', 'NBD over a unix socket; without it run/nbd.sock in the storage path'),
-  setting('nbd.insecure', 'insecure-nbd', '', 'serve NBD without TLS to the network: whoever reaches it can use every volume', {
-    kind: 'boolean',
-    fallback: 'false',
-    check: oneOf(['true', 'false']),
-  }),
+  setting(
+    'nbd.insecure',
+    'insecure-nbd',
+    '',
+    'serve NBD without TLS to the network: whoever reaches it can use every volume',
+    {
+      kind: 'boolean',
+      fallback: 'false',
+      check: oneOf(['true', 'false']),
+    },
+  ),
   setting('nbd.tls_certificate', 'nbd-tls-cert', 'FILE', 'NBD: certificate (PEM); clients must then use TLS over TCP'),
   setting('nbd.tls_key', 'nbd-tls-key', 'FILE', 'NBD: its key (PEM)'),
   setting('nbd.tls_client_ca', 'nbd-tls-ca', 'FILE', 'NBD: clients must show a certificate that this one signed (PEM)'),

@@ -40,11 +40,7 @@ export class VolumeFamilies {
   );
   readonly #connections = new SampleFamily('galleonfs_volume_connections', 'gauge', 'Connected clients.');
   readonly #size = new SampleFamily('galleonfs_volume_size_bytes', 'gauge', 'Size that clients see.');
-  readonly #allocated = new SampleFamily(
-    'galleonfs_volume_allocated_bytes',
-    'gauge',
-    'Live data, without headers.',
-  );
+  readonly #allocated = new SampleFamily('galleonfs_volume_allocated_bytes', 'gauge', 'Live data, without headers.');
   readonly #state = new SampleFamily('galleonfs_volume_state', 'gauge', '1 for the state that the volume is in.');
 
   constructor(options: VolumeFamiliesOptions) {

@@ -14,7 +14,12 @@ beforeEach(async () => {
 });
 afterEach(() => plane.close());
 
-const GOLD = JSON.stringify({ name: 'gold', provisioner: 'galleonfs', parameters: { encryption: true }, reclaim_policy: 'Delete' });
+const GOLD = JSON.stringify({
+  name: 'gold',
+  provisioner: 'galleonfs',
+  parameters: { encryption: true },
+  reclaim_policy: 'Delete',
+});
 
 describe('storage classes', () => {
   it('are there from the start, and stay after a restart when made', async () => {
@@ -30,14 +35,21 @@ describe('storage classes', () => {
   it('are refused when they exist or are wrong', async () => {
     await plane.classes.create(GOLD, 'gold.json', TESTER);
     await expect(plane.classes.create(GOLD, 'gold.json', TESTER)).rejects.toMatchObject({ code: 'EXISTS' });
-    await expect(plane.classes.create('{"name":"x","colour":"red"}', 'x.json', TESTER)).rejects.toMatchObject({ code: 'DOCUMENT' });
+    await expect(plane.classes.create('{"name":"x","colour":"red"}', 'x.json', TESTER)).rejects.toMatchObject({
+      code: 'DOCUMENT',
+    });
   });
 
   it('go only when no volume needs them', async () => {
     await plane.classes.create(GOLD, 'gold.json', TESTER);
     await plane.volumes.create(request('v', { storageClass: 'gold' }), TESTER);
-    await expect(plane.classes.delete('gold', TESTER)).rejects.toMatchObject({ fault: { reason: 'class-in-use' }, message: expect.stringContaining('v') });
-    await expect(plane.classes.delete('fast-local-ssd', TESTER)).rejects.toMatchObject({ fault: { reason: 'built-in' } });
+    await expect(plane.classes.delete('gold', TESTER)).rejects.toMatchObject({
+      fault: { reason: 'class-in-use' },
+      message: expect.stringContaining('v'),
+    });
+    await expect(plane.classes.delete('fast-local-ssd', TESTER)).rejects.toMatchObject({
+      fault: { reason: 'built-in' },
+    });
     await expect(plane.classes.delete('silver', TESTER)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await plane.volumes.delete('v', false, TESTER);
     const creating = plane.volumes.create(request('w', { storageClass: 'gold' }), TESTER);
@@ -68,7 +80,10 @@ describe('statistics', () => {
     world.exports.connect(id, 'unix:1');
     await world.clock.advance(2000);
     const { value } = await first;
-    expect(value).toMatchObject({ seconds: 2, volumes: [{ name: 'web', readIops: 5, readBytesPerSecond: 20_480, reads: 10, writes: 0, clients: 1 }] });
+    expect(value).toMatchObject({
+      seconds: 2,
+      volumes: [{ name: 'web', readIops: 5, readBytesPerSecond: 20_480, reads: 10, writes: 0, clients: 1 }],
+    });
     const second = stream.next();
     await settle();
     await world.clock.advance(2000);
@@ -80,12 +95,18 @@ describe('statistics', () => {
     await plane.volumes.create(request('web'), TESTER);
     await world.clock.advance(10_000);
     const samples = [];
-    for await (const sample of plane.sampleStats({ volume: '', intervalMs: 0, samples: 0 }, new AbortController().signal)) samples.push(sample);
+    for await (const sample of plane.sampleStats(
+      { volume: '', intervalMs: 0, samples: 0 },
+      new AbortController().signal,
+    ))
+      samples.push(sample);
     expect(samples).toMatchObject([{ seconds: 10, volumes: [{ name: 'web' }] }]);
   });
 
   it('refuse an interval that is too short, and end when the client goes', async () => {
-    await expect(plane.sampleStats({ volume: '', intervalMs: 1, samples: 0 }, new AbortController().signal).next()).rejects.toMatchObject({ code: 'INVALID' });
+    await expect(
+      plane.sampleStats({ volume: '', intervalMs: 1, samples: 0 }, new AbortController().signal).next(),
+    ).rejects.toMatchObject({ code: 'INVALID' });
     const client = new AbortController();
     const next = plane.sampleStats({ volume: '', intervalMs: 1000, samples: 0 }, client.signal).next();
     await settle();

@@ -5,16 +5,30 @@ import { FakeWorld, request, TESTER } from './fake-world.js';
 /** Rows, layers and keys agree: each layer and key belongs to exactly one volume, and nothing is being deleted. */
 async function expectWhole(world: FakeWorld, plane: ControlPlane): Promise<void> {
   const rows = (await world.meta.list('control/volume/')).entries.map(
-    (entry) => JSON.parse(new TextDecoder().decode(entry.value)) as { layer: number; dataKeyNumbers: number[]; phase: string; name: string; id: string },
+    (entry) =>
+      JSON.parse(new TextDecoder().decode(entry.value)) as {
+        layer: number;
+        dataKeyNumbers: number[];
+        phase: string;
+        name: string;
+        id: string;
+      },
   );
   expect(rows.map((row) => row.phase).filter((phase) => phase === 'deleting')).toEqual([]);
   expect([...world.host.store.keys()].sort()).toEqual(rows.map((row) => row.layer).sort());
   const numbers = rows.flatMap((row) => row.dataKeyNumbers).sort();
   expect([...world.vault.files.keys()].sort()).toEqual(numbers);
-  const keyRecords = (await world.meta.list('control/data-key/')).entries.map((entry) => Number(entry.key.split('/')[2]));
+  const keyRecords = (await world.meta.list('control/data-key/')).entries.map((entry) =>
+    Number(entry.key.split('/')[2]),
+  );
   expect(keyRecords.sort()).toEqual(numbers);
   const names = (await world.meta.list('control/name/')).entries.map((entry) => entry.key.split('/')[2]);
-  expect(names.sort()).toEqual(rows.filter((row) => row.phase === 'live').map((row) => row.name).sort());
+  expect(names.sort()).toEqual(
+    rows
+      .filter((row) => row.phase === 'live')
+      .map((row) => row.name)
+      .sort(),
+  );
   expect(plane.problems()).toEqual([]);
 }
 
@@ -24,7 +38,11 @@ type Act = (plane: ControlPlane) => Promise<unknown>;
  * Runs `act` once to count its steps, then once for each step and side of it with a crash there, starts anew and
  * checks. `outcome` is told whether the act had answered.
  */
-async function crashEverywhere(prepare: Act, act: Act, check: (plane: ControlPlane, world: FakeWorld) => void | Promise<void>): Promise<number> {
+async function crashEverywhere(
+  prepare: Act,
+  act: Act,
+  check: (plane: ControlPlane, world: FakeWorld) => void | Promise<void>,
+): Promise<number> {
   const count = async (): Promise<number> => {
     const world = new FakeWorld();
     const plane = await world.start();

@@ -128,7 +128,8 @@ describe('following events', () => {
     const log = await open();
     log.append(event('one'));
     const seen = [];
-    for await (const one of streamEvents(log, { limit: 0, volume: '', follow: false }, new AbortController().signal)) seen.push(one);
+    for await (const one of streamEvents(log, { limit: 0, volume: '', follow: false }, new AbortController().signal))
+      seen.push(one);
     expect(seen).toHaveLength(1);
   });
 
@@ -144,7 +145,7 @@ describe('following events', () => {
       if (index % 4000 === 0) await log.flush();
     }
     const rest = (async () => {
-      for await (const _ of stream);
+      while (!(await stream.next()).done);
     })();
     await expect(rest).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });

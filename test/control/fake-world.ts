@@ -154,14 +154,22 @@ export class FakeHost implements VolumeHost {
   createLayer(blockBytes: number, sizeBytes: number): Promise<LayerId> {
     return this.#crash.step('createLayer', () => {
       this.#lastLayer += 1;
-      this.store.set(this.#lastLayer, { blockBytes, sizeBytes, damage: '', blocks: new Map(), epochs: [], secrets: [] });
+      this.store.set(this.#lastLayer, {
+        blockBytes,
+        sizeBytes,
+        damage: '',
+        blocks: new Map(),
+        epochs: [],
+        secrets: [],
+      });
       return Promise.resolve(this.#lastLayer as LayerId);
     });
   }
 
   dropLayer(layer: LayerId): Promise<void> {
     return this.#crash.step('dropLayer', () => {
-      if (this.failDrop !== null) return Promise.reject(new DeviceError(this.failDrop, { code: 'IO', detail: this.failDrop }));
+      if (this.failDrop !== null)
+        return Promise.reject(new DeviceError(this.failDrop, { code: 'IO', detail: this.failDrop }));
       if (this.handles.has(layer)) throw new Error('dropLayer of an open volume');
       this.store.delete(layer);
       return Promise.resolve();
@@ -294,10 +302,16 @@ export class FakeHandle implements VolumeHandle {
   }
 
   #serve(request: BlockRequest): void {
-    if (this.closed) return request.done({ code: 'CLOSED' });
+    if (this.closed) {
+      request.done({ code: 'CLOSED' });
+      return;
+    }
     const { operation, offsetBytes, lengthBytes, data, dataOffset } = request;
-    if (operation === Operation.WRITE && this.failWrites !== null) return request.done({ code: 'IO', detail: this.failWrites });
-    for (let done = 0; done < lengthBytes; ) {
+    if (operation === Operation.WRITE && this.failWrites !== null) {
+      request.done({ code: 'IO', detail: this.failWrites });
+      return;
+    }
+    for (let done = 0; done < lengthBytes;) {
       const at = offsetBytes + done;
       const [index, within] = [Math.floor(at / this.blockBytes), at % this.blockBytes];
       const length = Math.min(this.blockBytes - within, lengthBytes - done);
@@ -339,7 +353,11 @@ export class FakeVault implements KeyVault {
       if (this.files.has(number)) throw new CryptoError('taken', { code: 'NUMBER_TAKEN', keyNumber: number });
       const secret = createHash('sha256').update(`key ${number}`).digest();
       this.files.set(number, secret.toString('hex'));
-      return Promise.resolve({ number, secret: Uint8Array.from(secret), record: new TextEncoder().encode(secret.toString('hex')) });
+      return Promise.resolve({
+        number,
+        secret: Uint8Array.from(secret),
+        record: new TextEncoder().encode(secret.toString('hex')),
+      });
     });
   }
 
@@ -347,9 +365,15 @@ export class FakeVault implements KeyVault {
     if (this.trouble !== null) return Promise.reject(this.trouble);
     const file = this.files.get(number);
     const hex = metaCopy === null ? file : new TextDecoder().decode(metaCopy);
-    if (hex === undefined) return Promise.reject(new CryptoError('no copy', { code: 'MISSING', subject: `key ${number}` }));
+    if (hex === undefined)
+      return Promise.reject(new CryptoError('no copy', { code: 'MISSING', subject: `key ${number}` }));
     const healed = metaCopy === null ? ({ copy: 'meta', reason: 'it was missing' } as const) : null;
-    return Promise.resolve({ number, secret: Uint8Array.from(Buffer.from(hex, 'hex')), record: new TextEncoder().encode(hex), healed });
+    return Promise.resolve({
+      number,
+      secret: Uint8Array.from(Buffer.from(hex, 'hex')),
+      record: new TextEncoder().encode(hex),
+      healed,
+    });
   }
 
   erase(number: number): Promise<void> {
@@ -389,7 +413,10 @@ export class FakeExports implements Exports {
   kick(volumeId: string, address: string): Promise<readonly string[]> {
     const all = this.clients.get(volumeId) ?? [];
     const dropped = all.filter((one) => address === '' || one.address === address);
-    this.clients.set(volumeId, all.filter((one) => !dropped.includes(one)));
+    this.clients.set(
+      volumeId,
+      all.filter((one) => !dropped.includes(one)),
+    );
     return Promise.resolve(dropped.map((one) => one.address));
   }
 

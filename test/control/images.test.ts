@@ -123,8 +123,11 @@ describe('an import', () => {
 
   it('is one of at most sixteen transfers', async () => {
     const sessions = [];
-    for (let index = 0; index < 16; index += 1) sessions.push(await plane.volumes.beginImport(request(`i${index}`), TESTER));
-    await expect(plane.volumes.beginImport(request('more'), TESTER)).rejects.toMatchObject({ fault: { reason: 'busy' } });
+    for (let index = 0; index < 16; index += 1)
+      sessions.push(await plane.volumes.beginImport(request(`i${index}`), TESTER));
+    await expect(plane.volumes.beginImport(request('more'), TESTER)).rejects.toMatchObject({
+      fault: { reason: 'busy' },
+    });
     for (const session of sessions) await session.abort();
     await (await plane.volumes.beginImport(request('more'), TESTER)).abort();
   });
@@ -162,6 +165,9 @@ describe('an image export', () => {
     await session.complete();
     const [handle] = world.host.handles.values();
     handle.submit = (one) => one.done({ code: 'IO', detail: 'block 0 failed authentication' });
-    await expect(imageOf('image')).rejects.toMatchObject({ code: 'DAMAGED', message: expect.stringContaining('failed authentication') });
+    await expect(imageOf('image')).rejects.toMatchObject({
+      code: 'DAMAGED',
+      message: expect.stringContaining('failed authentication'),
+    });
   });
 });

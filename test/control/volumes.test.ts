@@ -99,6 +99,7 @@ describe('creating', () => {
     Object.defineProperty(full, 'fault', { value: { code: 'FULL' } });
     world.meta.trouble = full;
     await expect(creation()).rejects.toMatchObject({ code: 'FULL' });
+    expect(plane.events.recent(1, 'web')[0]).toMatchObject({ kind: 'operation.failed', level: 'error', actor: 'test' });
     world.meta.trouble = null;
     expect(world.host.store.size).toBe(0);
     await creation();
@@ -150,7 +151,11 @@ describe('deleting', () => {
     expect(world.host.handles.size).toBe(0);
     await plane.volumes.create(request('web'), TESTER);
     await expect(plane.volumes.restore('web', '', TESTER)).rejects.toMatchObject({ code: 'EXISTS' });
-    expect(await plane.volumes.restore(id, 'old-web', TESTER)).toMatchObject({ id, name: 'old-web', state: 'available' });
+    expect(await plane.volumes.restore(id, 'old-web', TESTER)).toMatchObject({
+      id,
+      name: 'old-web',
+      state: 'available',
+    });
     await restart();
     expect(plane.volumes.list({}, false).map((volume) => volume.name)).toEqual(['old-web', 'web']);
   });
@@ -182,7 +187,9 @@ describe('deleting', () => {
     await plane.volumes.update('web', { setLabels: {}, removeLabels: [], protected: true }, TESTER);
     await restart();
     for (const force of [false, true]) {
-      await expect(plane.volumes.delete('web', force, TESTER)).rejects.toMatchObject({ fault: { reason: 'protected' } });
+      await expect(plane.volumes.delete('web', force, TESTER)).rejects.toMatchObject({
+        fault: { reason: 'protected' },
+      });
     }
     await plane.volumes.update('web', { setLabels: {}, removeLabels: [], protected: false }, TESTER);
     await plane.volumes.delete('web', true, TESTER);
@@ -202,8 +209,13 @@ describe('deleting', () => {
     await plane.volumes.create(request('web'), TESTER);
     world.host.failDrop = 'the journal is busy';
     expect((await plane.volumes.delete('web', true, TESTER)).detail).toContain('the journal is busy');
-    expect(plane.volumes.list({}, false)[0]).toMatchObject({ state: 'deleting', stateReason: expect.stringContaining('tried again in 1 s') });
-    expect(plane.problems()).toMatchObject([{ subject: 'volume web', lastError: 'the journal is busy', nextTryMs: world.clock.wallMs() + 1000 }]);
+    expect(plane.volumes.list({}, false)[0]).toMatchObject({
+      state: 'deleting',
+      stateReason: expect.stringContaining('tried again in 1 s'),
+    });
+    expect(plane.problems()).toMatchObject([
+      { subject: 'volume web', lastError: 'the journal is busy', nextTryMs: world.clock.wallMs() + 1000 },
+    ]);
     await plane.volumes.create(request('web'), TESTER); // the name is free already
     await world.clock.advance(1000);
     expect(plane.problems()).toHaveLength(1);
@@ -256,7 +268,9 @@ describe('changing', () => {
     await plane.volumes.export('web', true, TESTER);
     await expect(plane.volumes.rename('web', 'other', TESTER)).rejects.toMatchObject({ code: 'EXISTS' });
     expect(world.exports.offered.get(id)?.name).toBe('web');
-    expect(await plane.volumes.rename('web', 'site', TESTER)).toMatchObject({ export: { name: 'site', readOnly: true } });
+    expect(await plane.volumes.rename('web', 'site', TESTER)).toMatchObject({
+      export: { name: 'site', readOnly: true },
+    });
     expect(world.exports.offered.get(id)?.name).toBe('site');
     await plane.volumes.create(request('web'), TESTER);
     world.exports.connect(id, 'unix:1');
@@ -265,7 +279,11 @@ describe('changing', () => {
 
   it('sets and removes labels', async () => {
     await plane.volumes.create(request('web', { labels: { a: '1', b: '2' } }), TESTER);
-    const changed = await plane.volumes.update('web', { setLabels: { b: '3', c: '4' }, removeLabels: ['a'], protected: undefined }, TESTER);
+    const changed = await plane.volumes.update(
+      'web',
+      { setLabels: { b: '3', c: '4' }, removeLabels: ['a'], protected: undefined },
+      TESTER,
+    );
     expect(changed.labels).toEqual({ b: '3', c: '4' });
     expect(changed.protected).toBe(false);
   });
@@ -273,12 +291,21 @@ describe('changing', () => {
   it('keeps exports over a restart', async () => {
     const { id } = await plane.volumes.create(request('web'), TESTER);
     const exported = await plane.volumes.export('web', true, TESTER);
-    expect(exported.export).toMatchObject({ name: 'web', uri: 'nbd://127.0.0.1:10809/web', readOnly: true, connections: [] });
+    expect(exported.export).toMatchObject({
+      name: 'web',
+      uri: 'nbd://127.0.0.1:10809/web',
+      readOnly: true,
+      connections: [],
+    });
     await restart();
     expect(world.exports.offered.get(id)).toMatchObject({ name: 'web', readOnly: true });
     world.exports.connect(id, 'unix:1');
-    await expect(plane.volumes.unexport('web', false, TESTER)).rejects.toMatchObject({ fault: { reason: 'connections' } });
-    await expect(plane.volumes.export('web', false, TESTER)).rejects.toMatchObject({ fault: { reason: 'connections' } });
+    await expect(plane.volumes.unexport('web', false, TESTER)).rejects.toMatchObject({
+      fault: { reason: 'connections' },
+    });
+    await expect(plane.volumes.export('web', false, TESTER)).rejects.toMatchObject({
+      fault: { reason: 'connections' },
+    });
     expect((await plane.volumes.unexport('web', true, TESTER)).export).toBeNull();
     expect(world.exports.offered.size).toBe(0);
   });
@@ -309,10 +336,17 @@ describe('starting', () => {
     await plane.volumes.create(request('open', FAST), TESTER);
     await plane.volumes.export('secret', false, TESTER);
     await plane.close();
-    world.vault.trouble = new CryptoError('the passphrase is not the one', { code: 'WRONG_KEY', provider: 'passphrase', keyNumber: 1 });
+    world.vault.trouble = new CryptoError('the passphrase is not the one', {
+      code: 'WRONG_KEY',
+      provider: 'passphrase',
+      keyNumber: 1,
+    });
     plane = await world.start();
     expect(plane.volumes.get('open', false).state).toBe('available');
-    expect(plane.volumes.get('secret', false)).toMatchObject({ state: 'locked', stateReason: 'the passphrase is not the one' });
+    expect(plane.volumes.get('secret', false)).toMatchObject({
+      state: 'locked',
+      stateReason: 'the passphrase is not the one',
+    });
     expect(plane.problems()).toMatchObject([{ subject: 'volume secret', nextTryMs: 0 }]);
     expect(world.exports.offered.size).toBe(0);
     await expect(plane.volumes.export('secret', true, TESTER)).rejects.toMatchObject({ fault: { reason: 'locked' } });
@@ -344,11 +378,30 @@ describe('starting', () => {
     world.host.store.get(1)!.damage = 'records 5 to 9 are unreadable';
     world.host.store.delete(2);
     plane = await world.start();
-    expect(plane.volumes.get('sick', false)).toMatchObject({ state: 'damaged', stateReason: 'records 5 to 9 are unreadable', replicas: { current: 0 } });
+    expect(plane.volumes.get('sick', false)).toMatchObject({
+      state: 'damaged',
+      stateReason: 'records 5 to 9 are unreadable',
+      replicas: { current: 0 },
+    });
     expect(plane.volumes.get('gone', false).stateReason).toContain('not in the store');
     expect(plane.volumes.get('well', false).state).toBe('available');
     await plane.volumes.delete('gone', true, TESTER);
     await plane.volumes.delete('sick', true, TESTER);
+    expect(plane.problems()).toEqual([]);
+  });
+
+  it('opens later what could not be opened while the store was busy', async () => {
+    await plane.volumes.create(request('web'), TESTER);
+    await plane.volumes.export('web', false, TESTER);
+    await plane.close();
+    world.host.failOpen = 'the store is reopening';
+    plane = await world.start();
+    expect(plane.volumes.get('web', false)).toMatchObject({ state: 'damaged', stateReason: 'the store is reopening' });
+    expect(plane.problems()[0].nextTryMs).toBe(world.clock.wallMs() + 1000);
+    world.host.failOpen = null;
+    await world.clock.advance(1000);
+    expect(plane.volumes.get('web', false).state).toBe('available');
+    expect(world.exports.offered.size).toBe(1);
     expect(plane.problems()).toEqual([]);
   });
 

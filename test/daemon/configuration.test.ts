@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Configuration, helpText, readConfiguration, shownEntries } from '../../src/daemon/configuration.js';
+import { DaemonError } from '../../src/daemon/daemon-error.js';
 import { SETTINGS } from '../../src/daemon/setting-table.js';
 
 interface World {
@@ -10,7 +11,11 @@ interface World {
 }
 
 /** Reads a configuration whose file, if any, is /etc/galleon.toml. */
-async function read({ argv = ['-d', '--storage-path', '/data'], environment = {}, file }: World): Promise<Configuration> {
+async function read({
+  argv = ['-d', '--storage-path', '/data'],
+  environment = {},
+  file,
+}: World): Promise<Configuration> {
   const parsed = await readConfiguration({
     argv: file === undefined ? argv : [...argv, '--config', '/etc/galleon.toml'],
     environment,
@@ -24,13 +29,15 @@ async function read({ argv = ['-d', '--storage-path', '/data'], environment = {}
   return parsed.configuration;
 }
 
-const entry = (configuration: Configuration, key: string): unknown => configuration.entries.find((one) => one.key === key);
+const entry = (configuration: Configuration, key: string): unknown =>
+  configuration.entries.find((one) => one.key === key);
 const refusal = (world: World): Promise<string> =>
   read(world).then(
     () => {
       throw new Error('it was taken');
     },
-    (thrown: Error & { code: string }) => {
+    (thrown: unknown) => {
+      if (!(thrown instanceof DaemonError)) throw thrown;
       expect(thrown.code).toBe('CONFIG');
       expect(thrown.message).not.toContain('\n');
       return thrown.message;
@@ -46,10 +53,26 @@ describe('precedence', () => {
       environment: { GFS_IPC_ADDRESS: '127.0.0.1:8', GFS_NBD_ADDRESS: '127.0.0.1:7' },
       file,
     });
-    expect(entry(configuration, 'daemon.ipc_address')).toMatchObject({ value: '127.0.0.1:9', source: 'flag', origin: '--ipc-address' });
-    expect(entry(configuration, 'nbd.address')).toMatchObject({ value: '127.0.0.1:7', source: 'environment', origin: 'GFS_NBD_ADDRESS' });
-    expect(entry(configuration, 'daemon.block_size')).toMatchObject({ value: '8K', source: 'file', origin: 'galleon.toml:3' });
-    expect(entry(configuration, 'daemon.metrics_address')).toMatchObject({ value: '127.0.0.1:9810', source: 'default', origin: '' });
+    expect(entry(configuration, 'daemon.ipc_address')).toMatchObject({
+      value: '127.0.0.1:9',
+      source: 'flag',
+      origin: '--ipc-address',
+    });
+    expect(entry(configuration, 'nbd.address')).toMatchObject({
+      value: '127.0.0.1:7',
+      source: 'environment',
+      origin: 'GFS_NBD_ADDRESS',
+    });
+    expect(entry(configuration, 'daemon.block_size')).toMatchObject({
+      value: '8K',
+      source: 'file',
+      origin: 'galleon.toml:3',
+    });
+    expect(entry(configuration, 'daemon.metrics_address')).toMatchObject({
+      value: '127.0.0.1:9810',
+      source: 'default',
+      origin: '',
+    });
     expect(configuration.settings).toMatchObject({
       storagePath: '/work/here',
       nbdSocket: '/work/here/run/nbd.sock',
@@ -63,7 +86,9 @@ describe('precedence', () => {
   });
 
   it('takes an empty variable for none', async () => {
-    expect(entry(await read({ environment: { GFS_BLOCK_SIZE: '' } }), 'daemon.block_size')).toMatchObject({ source: 'default' });
+    expect(entry(await read({ environment: { GFS_BLOCK_SIZE: '' } }), 'daemon.block_size')).toMatchObject({
+      source: 'default',
+    });
   });
 
   it('finds the file by GFS_CONFIG, and the log level by GFS_LOG', async () => {
@@ -85,25 +110,65 @@ describe('a wrong configuration', () => {
     ['a flag given twice', { argv: ['-d', '--storage-path', 'a', '--storage-path', 'b'] }, 'given twice'],
     ['a stray word', { argv: ['-d', 'volume'] }, '"volume"'],
     ['an empty storage path', { argv: ['-d', '--storage-path='] }, '--storage-path: daemon.storage_path'],
-    ['a bad value of a flag', { argv: ['-d', '--storage-path', 'x', '--block-size', '5000'] }, '--block-size: daemon.block_size'],
-    ['a bad value of a variable', { environment: { GFS_LOG: 'loud' } }, 'GFS_LOG: daemon.log_level: "loud" is not one of'],
+    [
+      'a bad value of a flag',
+      { argv: ['-d', '--storage-path', 'x', '--block-size', '5000'] },
+      '--block-size: daemon.block_size',
+    ],
+    [
+      'a bad value of a variable',
+      { environment: { GFS_LOG: 'loud' } },
+      'GFS_LOG: daemon.log_level: "loud" is not one of',
+    ],
     ['a bad address', { environment: { GFS_IPC_ADDRESS: '8090' } }, 'HOST:PORT'],
     ['a port that is none', { environment: { GFS_IPC_ADDRESS: '127.0.0.1:70000' } }, 'HOST:PORT'],
-    ['an unknown key', { file: '[daemon]\nstorage_path = "/x"\n\nipc_adress = "a"\n' }, 'galleon.toml:4: unknown key daemon.ipc_adress'],
-    ['a key in the wrong section', { file: '[daemon]\nbind_address = "127.0.0.1:1"\n' }, 'did you mean cluster.bind_address?'],
+    [
+      'an unknown key',
+      { file: '[daemon]\nstorage_path = "/x"\n\nipc_adress = "a"\n' },
+      'galleon.toml:4: unknown key daemon.ipc_adress',
+    ],
+    [
+      'a key in the wrong section',
+      { file: '[daemon]\nbind_address = "127.0.0.1:1"\n' },
+      'did you mean cluster.bind_address?',
+    ],
     ['an unknown section', { file: '\n[deamon]\n' }, 'galleon.toml:2: unknown section [deamon]'],
     ['a key without a section', { file: 'level = "x"\n' }, 'galleon.toml:1: "level" stands outside of a section'],
-    ['a bad value in the file', { file: '[persistence]\ncheckpoint_interval = "soon"\n' }, 'galleon.toml:2: persistence.checkpoint_interval'],
+    [
+      'a bad value in the file',
+      { file: '[persistence]\ncheckpoint_interval = "soon"\n' },
+      'galleon.toml:2: persistence.checkpoint_interval',
+    ],
     ['a wrong type', { file: '[nbd]\ninsecure = "yes"\n' }, 'galleon.toml:2: nbd.insecure is true or false'],
     ['what is not TOML', { file: '[daemon]\nstorage_path = \n' }, 'galleon.toml:2: this is not TOML'],
     ['a key twice', { file: '[daemon]\nblock_size = "4K"\nblock_size = "8K"\n' }, 'galleon.toml:3'],
-    ['a file that is not there', { argv: ['-d', '--storage-path', 'x', '--config', 'nope.toml'] }, 'nope.toml cannot be read: there is no such file'],
+    [
+      'a file that is not there',
+      { argv: ['-d', '--storage-path', 'x', '--config', 'nope.toml'] },
+      'nope.toml cannot be read: there is no such file',
+    ],
     ['an API open to the network', { environment: { GFS_IPC_ADDRESS: '0.0.0.0:8090' } }, 'without TLS'],
-    ['NBD open to the network', { file: '[nbd]\naddress = "0.0.0.0:10809"\n' }, 'galleon.toml:2: NBD does not listen on 0.0.0.0 without TLS'],
-    ['a certificate without its key', { argv: ['-d', '--storage-path', 'x', '--nbd-tls-cert', 'c'] }, '--nbd-tls-cert: TLS also needs nbd.tls_key'],
-    ['API TLS without client certificates', { argv: ['-d', '--storage-path', 'x', '--ipc-tls-cert', 'c', '--ipc-tls-key', 'k'] }, 'security.ipc_tls_client_ca'],
+    [
+      'NBD open to the network',
+      { file: '[nbd]\naddress = "0.0.0.0:10809"\n' },
+      'galleon.toml:2: NBD does not listen on 0.0.0.0 without TLS',
+    ],
+    [
+      'a certificate without its key',
+      { argv: ['-d', '--storage-path', 'x', '--nbd-tls-cert', 'c'] },
+      '--nbd-tls-cert: TLS also needs nbd.tls_key',
+    ],
+    [
+      'API TLS without client certificates',
+      { argv: ['-d', '--storage-path', 'x', '--ipc-tls-cert', 'c', '--ipc-tls-key', 'k'] },
+      'security.ipc_tls_client_ca',
+    ],
     ['a passphrase from nowhere', { environment: { GFS_KEY_PROVIDER: 'passphrase' } }, 'needs one of'],
-    ['options of another provider', { environment: { GFS_PASSPHRASE_FILE: '/p' } }, 'GFS_PASSPHRASE_FILE: security.passphrase_file goes with'],
+    [
+      'options of another provider',
+      { environment: { GFS_PASSPHRASE_FILE: '/p' } },
+      'GFS_PASSPHRASE_FILE: security.passphrase_file goes with',
+    ],
     ['a command without a program', { environment: { GFS_KEY_PROVIDER: 'command' } }, 'key_command'],
   ])('names %s', async (_, world, expected) => {
     expect(await refusal(world)).toContain(expected);
@@ -118,7 +183,12 @@ describe('settings', () => {
       nbdTls: { certificate: '/work/c', privateKey: '/work/k', authority: '' },
     });
     const insecure = await read({ argv: ['-d', '--storage-path', 'x', '--insecure-nbd', '--nbd-address', '[::]:1'] });
-    expect(insecure.settings).toMatchObject({ insecureNbd: true, nbdTls: null, nbdTlsMode: 'none', nbd: { host: '::', port: 1 } });
+    expect(insecure.settings).toMatchObject({
+      insecureNbd: true,
+      nbdTls: null,
+      nbdTlsMode: 'none',
+      nbd: { host: '::', port: 1 },
+    });
   });
 
   it('can leave out NBD over TCP and metrics', async () => {
@@ -127,7 +197,8 @@ describe('settings', () => {
   });
 
   it('choose a key provider', async () => {
-    const of = async (environment: Record<string, string>): Promise<unknown> => (await read({ environment })).settings.keyProvider;
+    const of = async (environment: Record<string, string>): Promise<unknown> =>
+      (await read({ environment })).settings.keyProvider;
     expect(await of({ GFS_KEY_FILE: 'k' })).toEqual({ provider: 'file', path: '/work/k' });
     expect(await of({ GFS_KEY_PROVIDER: 'passphrase', GFS_PASSPHRASE_CREDENTIAL: 'pass' })).toEqual({
       provider: 'passphrase',
@@ -142,22 +213,32 @@ describe('settings', () => {
 
   it('say what has no effect yet, but only of what was given', async () => {
     expect((await read({})).withoutEffect).toEqual([]);
-    const { withoutEffect, entries } = await read({ file: '[cluster]\npeer_addresses = ["10.0.0.1:1", "10.0.0.2:1"]\n' });
-    expect(withoutEffect).toEqual([expect.stringContaining('galleon.toml:2 (cluster.peer_addresses = 10.0.0.1:1,10.0.0.2:1) has no effect yet')]);
+    const { withoutEffect, entries } = await read({
+      file: '[cluster]\npeer_addresses = ["10.0.0.1:1", "10.0.0.2:1"]\n',
+    });
+    expect(withoutEffect).toEqual([
+      expect.stringContaining('galleon.toml:2 (cluster.peer_addresses = 10.0.0.1:1,10.0.0.2:1) has no effect yet'),
+    ]);
     expect(entries.find((one) => one.key === 'daemon.mount_point')?.note).toContain('has no effect yet');
   });
 
   it('are shown with what is in force, and without arguments that may be secret', async () => {
-    const configuration = await read({ environment: { GFS_KEY_PROVIDER: 'command', GFS_KEY_COMMAND: '/bin/key,--pin,1234' } });
+    const configuration = await read({
+      environment: { GFS_KEY_PROVIDER: 'command', GFS_KEY_COMMAND: '/bin/key,--pin,1234' },
+    });
     const shown = shownEntries(configuration);
     expect(shown.find((one) => one.key === 'nbd.socket')).toMatchObject({ value: '/data/run/nbd.sock' });
     expect(JSON.stringify(shown)).not.toContain('1234');
   });
 
   it('take the example as it is', async () => {
-    const configuration = await read({ argv: ['-d'], file: readFileSync(new URL('../../examples/galleonfs.toml', import.meta.url), 'utf8') });
+    const configuration = await read({
+      argv: ['-d'],
+      file: readFileSync(new URL('../../examples/galleonfs.toml', import.meta.url), 'utf8'),
+    });
     expect(configuration.settings.storagePath).toBe('/var/lib/galleonfs');
-    for (const one of configuration.entries.filter(({ source }) => source === 'file')) expect(one.origin).toMatch(/^galleon\.toml:\d+$/);
+    for (const one of configuration.entries.filter(({ source }) => source === 'file'))
+      expect(one.origin).toMatch(/^galleon\.toml:\d+$/);
   });
 
   it('are all in the help', () => {

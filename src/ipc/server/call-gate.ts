@@ -48,7 +48,10 @@ export class CallGate {
     this.#authenticate(call);
     if (!this.#open) throw new CallRefused(status.UNAVAILABLE, 'the daemon is stopping');
     if (this.#admitted.size >= CALLS_MAX) {
-      throw new CallRefused(status.UNAVAILABLE, `the daemon has ${CALLS_MAX} calls under way, more are refused; try again`);
+      throw new CallRefused(
+        status.UNAVAILABLE,
+        `the daemon has ${CALLS_MAX} calls under way, more are refused; try again`,
+      );
     }
     const controller = new AbortController();
     this.#admitted.add(controller);

@@ -111,7 +111,9 @@ function bind(server: Server, address: string, credentials: ServerCredentials): 
       const inUse = text.includes('EADDRINUSE');
       reject(
         new ServerError(
-          inUse ? `${address} is in use by another program; choose another --ipc-address` : `the control API cannot listen on ${address}: ${text}`,
+          inUse
+            ? `${address} is in use by another program; choose another --ipc-address`
+            : `the control API cannot listen on ${address}: ${text}`,
           { code: inUse ? 'ADDRESS_IN_USE' : 'ADDRESS_REFUSED', address },
         ),
       );

@@ -42,7 +42,9 @@ export class ImportCall {
     signal.addEventListener('abort', () => {
       // What waits for the device in a write is woken by the abort; then the queue comes to the end.
       void this.#session?.abort();
-      this.#enqueue(() => Promise.reject(new CallRefused(status.CANCELLED, 'the import was cut off; nothing of it was kept')));
+      this.#enqueue(() =>
+        Promise.reject(new CallRefused(status.CANCELLED, 'the import was cut off; nothing of it was kept')),
+      );
     });
     this.#call.on('data', (message: ImportMessage) => {
       this.#call.pause();
@@ -53,7 +55,9 @@ export class ImportCall {
     });
     this.#call.on('end', () => {
       this.#enqueue(() =>
-        Promise.reject(new CallRefused(status.CANCELLED, 'the import ended before it was complete; nothing of it was kept')),
+        Promise.reject(
+          new CallRefused(status.CANCELLED, 'the import ended before it was complete; nothing of it was kept'),
+        ),
       );
     });
   }

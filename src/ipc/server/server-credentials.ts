@@ -1,5 +1,5 @@
 import { createSecureContext } from 'node:tls';
-import { experimental, ServerCredentials } from '@grpc/grpc-js';
+import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 import { messageOf } from '../../base/errors.js';
 import { ServerError } from './server-error.js';
 
@@ -69,6 +69,8 @@ function checkTls(tls: ServerTls): void {
   try {
     createSecureContext({ cert: tls.certificate, key: tls.privateKey, ca: tls.authority });
   } catch (thrown) {
-    throw new ServerError(`the TLS files of the control API cannot be used: ${messageOf(thrown)}`, { code: 'TLS_INVALID' });
+    throw new ServerError(`the TLS files of the control API cannot be used: ${messageOf(thrown)}`, {
+      code: 'TLS_INVALID',
+    });
   }
 }

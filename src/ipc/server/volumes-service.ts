@@ -15,7 +15,9 @@ export function volumesService(gate: CallGate, plane: ControlPlane): VolumesServ
     create: unary(gate, async (request, caller) => toVolume(await volumes.create(createRequestOf(request), caller))),
     list: unary(gate, ({ labels, retained }) => ({ volumes: volumes.list(labels, retained).map(toVolume) })),
     get: unary(gate, ({ volume, retained }) => toVolume(volumes.get(volume, retained))),
-    delete: unary(gate, async ({ volume, force }, caller) => toDeleteResponse(await volumes.delete(volume, force, caller))),
+    delete: unary(gate, async ({ volume, force }, caller) =>
+      toDeleteResponse(await volumes.delete(volume, force, caller)),
+    ),
     // `force` answers the question that the command line asks; here a purge is always meant.
     purge: unary(gate, async ({ volume }, caller) => toDeleteResponse(await volumes.purge(volume, caller))),
     restore: unary(gate, async ({ volume, name }, caller) => toVolume(await volumes.restore(volume, name, caller))),
@@ -26,14 +28,22 @@ export function volumesService(gate: CallGate, plane: ControlPlane): VolumesServ
     update: unary(gate, async ({ volume, setLabels, removeLabels, protected: isProtected }, caller) =>
       toVolume(await volumes.update(volume, { setLabels, removeLabels, protected: isProtected }, caller)),
     ),
-    export: unary(gate, async ({ volume, readOnly }, caller) => toVolume(await volumes.export(volume, readOnly, caller))),
+    export: unary(gate, async ({ volume, readOnly }, caller) =>
+      toVolume(await volumes.export(volume, readOnly, caller)),
+    ),
     unexport: unary(gate, async ({ volume, force }, caller) => toVolume(await volumes.unexport(volume, force, caller))),
-    kick: unary(gate, async ({ volume, address }, caller) => ({ addresses: [...(await volumes.kick(volume, address, caller))] })),
+    kick: unary(gate, async ({ volume, address }, caller) => ({
+      addresses: [...(await volumes.kick(volume, address, caller))],
+    })),
     stats: serverStream(gate, (request, caller) => plane.sampleStats(request, caller.signal), toStatsSample),
     importImage: (call, callback) => {
       new ImportCall(call, callback, gate, volumes).run();
     },
-    exportImage: serverStream(gate, (request, caller) => imageChunks(plane, request, caller), (chunk) => chunk),
+    exportImage: serverStream(
+      gate,
+      (request, caller) => imageChunks(plane, request, caller),
+      (chunk) => chunk,
+    ),
   };
 }
 

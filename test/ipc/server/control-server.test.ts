@@ -37,7 +37,10 @@ beforeEach(async () => {
 });
 afterEach(() => closing.close());
 
-async function listen(options: Partial<ControlServerOptions> = {}, certificates: ServerCertificates | null = null): Promise<ControlServer> {
+async function listen(
+  options: Partial<ControlServerOptions> = {},
+  certificates: ServerCertificates | null = null,
+): Promise<ControlServer> {
   const server = await ControlServer.listen(
     { host: '127.0.0.1', port: 0, token: TOKEN, ...options },
     {
@@ -76,7 +79,12 @@ function metadata(token: string | null = TOKEN, actor?: string): Metadata {
 
 /** A unary call as a promise; every call of these tests has a deadline. */
 function call<Request, Response>(
-  run: (request: Request, metadata: Metadata, options: object, done: (error: ServiceError | null, response: Response) => void) => unknown,
+  run: (
+    request: Request,
+    metadata: Metadata,
+    options: object,
+    done: (error: ServiceError | null, response: Response) => void,
+  ) => unknown,
   request: Request,
   with_: Metadata = metadata(),
 ): Promise<Response> {
@@ -88,18 +96,30 @@ function call<Request, Response>(
   });
 }
 
-const create = (fields: Partial<CreateVolumeRequest>): CreateVolumeRequest => CreateVolumeRequest.fromPartial({ sizeBytes: 1024 * 1024, ...fields });
+const create = (fields: Partial<CreateVolumeRequest>): CreateVolumeRequest =>
+  CreateVolumeRequest.fromPartial({ sizeBytes: 1024 * 1024, ...fields });
 
 describe('the control server', () => {
   it('carries a volume there and back', async () => {
     const client = volumesOf(await listen());
-    const made = await call(client.create.bind(client), create({ name: 'web', labels: { app: 'db' } }), metadata(TOKEN, 'cli uid=0'));
-    expect(made).toMatchObject({ name: 'web', sizeBytes: 1024 * 1024, replicas: { current: 1, desired: 3 }, labels: { app: 'db' } });
+    const made = await call(
+      client.create.bind(client),
+      create({ name: 'web', labels: { app: 'db' } }),
+      metadata(TOKEN, 'cli uid=0'),
+    );
+    expect(made).toMatchObject({
+      name: 'web',
+      sizeBytes: 1024 * 1024,
+      replicas: { current: 1, desired: 3 },
+      labels: { app: 'db' },
+    });
     const exported = await call(client.export.bind(client), { volume: 'web', readOnly: true });
     expect(exported.export).toMatchObject({ name: 'web', readOnly: true, connections: [] });
     const { volumes } = await call(client.list.bind(client), { labels: {}, retained: false });
     expect(volumes.map((volume) => volume.id)).toEqual([made.id]);
-    expect(await call(client.delete.bind(client), { volume: 'web', force: false })).toMatchObject({ outcome: 'retained' });
+    expect(await call(client.delete.bind(client), { volume: 'web', force: false })).toMatchObject({
+      outcome: 'retained',
+    });
     expect(plane.events.recent(0, '')[0]).toMatchObject({ kind: 'volume.created', actor: 'cli uid=0' });
   });
 
@@ -108,17 +128,31 @@ describe('the control server', () => {
     const client = volumesOf(server);
     const classes = own(new StorageClassesClient(server.address, credentials.createInsecure()));
     await call(client.create.bind(client), create({ name: 'web' }));
-    await expect(call(client.get.bind(client), { volume: 'nobody', retained: false })).rejects.toMatchObject({ code: status.NOT_FOUND });
-    await expect(call(client.create.bind(client), create({ name: 'web' }))).rejects.toMatchObject({ code: status.ALREADY_EXISTS });
-    await expect(call(client.create.bind(client), create({ name: 'W' }))).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-    await expect(call(client.expand.bind(client), { volume: 'web', sizeBytes: 4096, relative: false })).rejects.toMatchObject({
+    await expect(call(client.get.bind(client), { volume: 'nobody', retained: false })).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+    });
+    await expect(call(client.create.bind(client), create({ name: 'web' }))).rejects.toMatchObject({
+      code: status.ALREADY_EXISTS,
+    });
+    await expect(call(client.create.bind(client), create({ name: 'W' }))).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(
+      call(client.expand.bind(client), { volume: 'web', sizeBytes: 4096, relative: false }),
+    ).rejects.toMatchObject({
       code: status.FAILED_PRECONDITION,
       details: expect.stringContaining('clone'),
     });
-    await expect(call(classes.create.bind(classes), { document: '{', fileName: 'x' })).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-    await expect(call(classes.delete.bind(classes), { name: 'fast-local-ssd' })).rejects.toMatchObject({ code: status.FAILED_PRECONDITION });
+    await expect(call(classes.create.bind(classes), { document: '{', fileName: 'x' })).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(call(classes.delete.bind(classes), { name: 'fast-local-ssd' })).rejects.toMatchObject({
+      code: status.FAILED_PRECONDITION,
+    });
     world.meta.trouble = new Error('a bug');
-    await expect(call(client.create.bind(client), create({ name: 'x' }))).rejects.toMatchObject({ code: status.INTERNAL });
+    await expect(call(client.create.bind(client), create({ name: 'x' }))).rejects.toMatchObject({
+      code: status.INTERNAL,
+    });
     expect(world.log.lines.some((line) => line.level === 'error')).toBe(true);
   });
 
@@ -130,8 +164,12 @@ describe('the control server', () => {
   ])('refuses %s on every kind of call', async (_, wrong) => {
     const server = await listen();
     const client = volumesOf(server);
-    await expect(call(client.create.bind(client), create({ name: 'web' }), wrong)).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
-    const streamed = new Promise((resolve, reject) => client.stats({ volume: '', intervalMs: 0, samples: 0 }, wrong).on('data', resolve).on('error', reject));
+    await expect(call(client.create.bind(client), create({ name: 'web' }), wrong)).rejects.toMatchObject({
+      code: status.UNAUTHENTICATED,
+    });
+    const streamed = new Promise((resolve, reject) =>
+      client.stats({ volume: '', intervalMs: 0, samples: 0 }, wrong).on('data', resolve).on('error', reject),
+    );
     await expect(streamed).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
     const imported = new Promise((resolve, reject) => {
       const upload = client.importImage(wrong, (error, volume) => (error === null ? resolve(volume) : reject(error)));
@@ -163,23 +201,33 @@ describe('the control server', () => {
     const streams = [];
     for (let connection = 0; connection < CALLS_MAX / 64; connection += 1) {
       // A channel of its own for each, or they would share one connection and its limit.
-      const client = own(new DaemonClient(server.address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }));
+      const client = own(
+        new DaemonClient(server.address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }),
+      );
       for (let stream = 0; stream < 64; stream += 1) {
         const events = client.events({ follow: true, limit: 0, volume: '' }, metadata());
         events.on('error', () => undefined);
         streams.push(events);
       }
     }
-    const late = own(new DaemonClient(server.address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }));
+    const late = own(
+      new DaemonClient(server.address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }),
+    );
     let refused: unknown = null;
     for (let round = 0; refused === null && round < 500; round += 1) {
-      refused = await call(late.status.bind(late), {}).then(() => null, (thrown: unknown) => thrown);
+      refused = await call(late.status.bind(late), {}).then(
+        () => null,
+        (thrown: unknown) => thrown,
+      );
     }
     expect(refused).toMatchObject({ code: status.UNAVAILABLE });
     for (const stream of streams) stream.cancel();
     let answered = false;
     for (let round = 0; !answered && round < 500; round += 1) {
-      answered = await call(late.status.bind(late), {}).then(() => true, () => false);
+      answered = await call(late.status.bind(late), {}).then(
+        () => true,
+        () => false,
+      );
     }
     expect(answered).toBe(true);
   });
@@ -212,7 +260,11 @@ describe('streams', () => {
     const client = own(new DaemonClient(server.address, credentials.createInsecure()));
     const stream = client.events({ follow: true, limit: 0, volume: '' }, metadata());
     const ended = new Promise((resolve) => stream.on('error', resolve));
-    await new Promise((resolve) => stream.on('metadata', resolve).on('data', resolve) && plane.events.append({ kind: 'test', volume: '', volumeId: '', actor: 'a', message: 'x', level: 'info' }));
+    await new Promise(
+      (resolve) =>
+        stream.on('metadata', resolve).on('data', resolve) &&
+        plane.events.append({ kind: 'test', volume: '', volumeId: '', actor: 'a', message: 'x', level: 'info' }),
+    );
     await server.close();
     expect(await ended).toMatchObject({ code: status.UNAVAILABLE });
     await server.close();
@@ -232,7 +284,10 @@ describe('streams', () => {
 
   it('hold back when the client does not read', async () => {
     const server = await listen();
-    const session = await plane.volumes.beginImport({ ...create({ name: 'big', sizeBytes: 64 * 1024 * 1024 }) }, { actor: 'test' });
+    const session = await plane.volumes.beginImport(
+      { ...create({ name: 'big', sizeBytes: 64 * 1024 * 1024 }) },
+      { actor: 'test' },
+    );
     for (let at = 0; at < 64; at += 1) await session.write(at * 1024 * 1024, new Uint8Array(1024 * 1024).fill(at + 1));
     await session.complete();
     const client = volumesOf(server);
@@ -280,7 +335,7 @@ describe('imports', () => {
       outcome,
       send: (fields) => void stream?.write(ImportMessage.fromPartial(fields)),
       end: () => void stream?.end(),
-      cancel: () => void stream?.cancel(),
+      cancel: () => stream?.cancel(),
     };
   }
 
@@ -295,9 +350,16 @@ describe('imports', () => {
     expect(await sending.outcome).toMatchObject({ name: 'image', allocatedBytes: 4096 });
     const chunks: ImageChunk[] = [];
     const stream = client.exportImage({ volume: 'image' }, metadata());
-    await new Promise((resolve, reject) => stream.on('data', (chunk: ImageChunk) => chunks.push(chunk)).on('end', resolve).on('error', reject));
+    await new Promise((resolve, reject) =>
+      stream
+        .on('data', (chunk: ImageChunk) => chunks.push(chunk))
+        .on('end', resolve)
+        .on('error', reject),
+    );
     expect(chunks[0]).toMatchObject({ sizeBytes: 1024 * 1024 });
-    expect(chunks.slice(1).map((chunk) => [chunk.offsetBytes, chunk.data.length, chunk.data[0]])).toEqual([[4096, 4096, 7]]);
+    expect(chunks.slice(1).map((chunk) => [chunk.offsetBytes, chunk.data.length, chunk.data[0]])).toEqual([
+      [4096, 4096, 7],
+    ]);
   });
 
   it('that end too early leave nothing', async () => {
@@ -314,7 +376,9 @@ describe('imports', () => {
   it('that are cancelled, or whose client dies, leave nothing', async () => {
     const server = await listen();
     for (const how of ['cancel', 'die']) {
-      const client = new VolumesClient(server.address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+      const client = new VolumesClient(server.address, credentials.createInsecure(), {
+        'grpc.use_local_subchannel_pool': 1,
+      });
       const sending = upload(client);
       sending.send({ create: create({ name: 'image' }) });
       await until(() => world.host.handles.size > 0, 'the import opens its layer');
@@ -353,7 +417,10 @@ describe('imports', () => {
     const long = upload(client);
     long.send({ create: create({ name: 'x', sizeBytes: 4096 }) });
     long.send({ offsetBytes: 4096, data: Buffer.alloc(10, 1) });
-    await expect(long.outcome).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details: expect.stringContaining('larger than the volume') });
+    await expect(long.outcome).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      details: expect.stringContaining('larger than the volume'),
+    });
     expect(world.host.store.size).toBe(0);
   });
 });
@@ -368,7 +435,10 @@ describe('addresses and TLS', () => {
   it('says that a port is in use', async () => {
     const server = await listen();
     const port = Number(server.address.split(':')[1]);
-    await expect(listen({ port })).rejects.toMatchObject({ code: 'ADDRESS_IN_USE', message: expect.stringContaining(server.address) });
+    await expect(listen({ port })).rejects.toMatchObject({
+      code: 'ADDRESS_IN_USE',
+      message: expect.stringContaining(server.address),
+    });
   });
 
   it('lets only clients with a certificate in, and takes new certificates without a restart', async () => {
@@ -385,13 +455,16 @@ describe('addresses and TLS', () => {
       const client = own(new DaemonClient(server.address, how, local));
       return call(client.status.bind(client), {});
     };
-    const withCertificate = (root: Buffer): ChannelCredentials => credentials.createSsl(root, theirs.privateKey, theirs.certificate);
+    const withCertificate = (root: Buffer): ChannelCredentials =>
+      credentials.createSsl(root, theirs.privateKey, theirs.certificate);
     expect(await get(withCertificate(mine.certificate))).toMatchObject({ state: 'ready' });
     await expect(get(credentials.createSsl(mine.certificate))).rejects.toMatchObject({ code: status.UNAVAILABLE });
     await expect(get(credentials.createInsecure())).rejects.toMatchObject({ code: status.UNAVAILABLE });
     certificates.replace({ ...next, authority });
     expect(await get(withCertificate(next.certificate))).toMatchObject({ state: 'ready' });
-    expect(() => certificates.replace({ ...mine, privateKey: next.privateKey, authority })).toThrow(expect.objectContaining({ code: 'TLS_INVALID' }));
+    expect(() => certificates.replace({ ...mine, privateKey: next.privateKey, authority })).toThrow(
+      expect.objectContaining({ code: 'TLS_INVALID' }),
+    );
     expect(await get(withCertificate(next.certificate))).toMatchObject({ state: 'ready' });
   });
 });
