@@ -39,3 +39,12 @@ export interface NodeSettings {
   readonly checkpointIntervalMs: number;
   readonly mapCacheBytes: number;
 }
+
+/** Where a running node is reached. */
+export interface NodeAddresses {
+  readonly ipc: string;
+  /** '' when no TCP address is served. */
+  readonly nbd: string;
+  readonly nbdSocket: string;
+  readonly metrics: string;
+}

@@ -2,7 +2,7 @@ import type { ControlCounts } from '../control/control-plane.js';
 import type { Problem } from '../control/problem.js';
 import type { NodeStatus } from '../ipc/generated/control.js';
 import type { StoreReport } from '../volume/volume-host.js';
-import type { NodeAddresses } from './node.js';
+import type { NodeAddresses } from './node-settings.js';
 
 export interface StatusParts {
   readonly nodeId: string;

@@ -23,7 +23,7 @@ import { DaemonError } from './daemon-error.js';
 import { NbdEvents } from './nbd-events.js';
 import { NbdExports } from './nbd-exports.js';
 import { nodeMeasures, OPERATION_NAMES } from './node-measures.js';
-import type { Endpoint, NodeSettings } from './node-settings.js';
+import type { Endpoint, NodeAddresses, NodeSettings } from './node-settings.js';
 import { nodeStatus } from './node-status.js';
 import { StorageFolder } from './storage-folder.js';
 import { readIpcTls, readNbdTls } from './tls-files.js';
@@ -46,15 +46,6 @@ export interface NodeDependencies {
 
 /** starting: not yet serving. ready: serving. stopping: draining. Moves in `#become` only. */
 type NodeState = 'starting' | 'ready' | 'stopping';
-
-/** Where a running node is reached. */
-export interface NodeAddresses {
-  readonly ipc: string;
-  /** '' when no TCP address is served. */
-  readonly nbd: string;
-  readonly nbdSocket: string;
-  readonly metrics: string;
-}
 
 /**
  * One running node: the only place that wires rooms. Parts are started in the order in which they need each other, and
