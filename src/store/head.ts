@@ -116,7 +116,7 @@ export class Head implements ReadSource, WriteSource {
   }
 
   #refusal(): DeviceFault | null {
-    if (this.#closed) return { code: 'CLOSED' };
+    if (this.#closed || this.layer.state === 'dropped') return { code: 'CLOSED' };
     if (this.layer.damage !== '') return { code: 'IO', detail: this.layer.damage };
     return null;
   }
@@ -198,6 +198,12 @@ export class Head implements ReadSource, WriteSource {
   /** Refuses requests from now on; what was accepted is completed. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** Its layer is not in the reopened store: what waits is refused, for its old map must not meet the new one. */
+  orphan(): void {
+    this.#closed = true;
+    this.layer.state = 'dropped';
   }
 
   /** Wipes the keys; nothing may be under way any more. */

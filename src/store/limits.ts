@@ -4,7 +4,7 @@ const MIB = 1024 * 1024;
 
 /** Smallest and largest block of a layer, bytes. */
 export const BLOCK_BYTES_MIN = 4096;
-export const BLOCK_BYTES_MAX = 65536;
+const BLOCK_BYTES_MAX = 65536;
 /** A page of the file system: durable bytes are never rewritten, so a sync closes one. */
 export const PAGE_BYTES = 4096;
 /** Records start at multiples of this, and the finest location unit (BLOCK_BYTES_MIN / 64) equals it. */
@@ -14,7 +14,7 @@ export const SEGMENT_BYTES_MIN = MIB;
 /** 2^20 offsets of the finest unit. */
 export const SEGMENT_BYTES_MAX = 64 * MIB;
 /** The header page of a segment; the first record follows it. */
-export const SEGMENT_HEADER_BYTES = PAGE_BYTES;
+export const SEGMENT_HEADER_BYTES = 4096;
 /** 24 bits of slot in a location. */
 export const SEGMENT_SLOTS_MAX = 2 ** 24;
 /** One append carries at most this many payload bytes; larger requests are continued in the next one. */
@@ -56,7 +56,7 @@ export const CHECKPOINT_SLICE_LEAVES = 256;
 /** Leaves covered by one bit array of a layer's filter. */
 export const FILTER_LEAVES = 8192;
 /** Most blocks of one layer: 16 PiB of 4 KiB blocks. */
-export const LAYER_BLOCKS_MAX = 2 ** 42;
+const LAYER_BLOCKS_MAX = 2 ** 42;
 
 assert(SEGMENT_BYTES_MAX <= 2 ** 20 * (BLOCK_BYTES_MIN / 64), 'a segment offset fits 20 bits of the finest unit');
 assert(RECORD_ALIGN_BYTES === BLOCK_BYTES_MIN / 64, 'records align to the finest unit');
@@ -65,3 +65,6 @@ assert(
   'a full batch fits a record',
 );
 assert(APPEND_INLINE_BYTES_MAX < UNWRITTEN_BYTES_MAX / 2, 'inline appends stay well below the cap');
+assert(SEGMENT_HEADER_BYTES % PAGE_BYTES === 0, 'the first record starts on a page');
+assert(LAYER_BLOCKS_MAX / LEAF_BLOCKS <= 2 ** 40, 'a leaf index fits the five bytes of its key');
+assert((BLOCK_BYTES_MAX / 64) * 65 * 2 < SEGMENT_BYTES_MIN, 'the smallest segment holds the largest block');

@@ -192,6 +192,10 @@ export class ReadQueue {
   #add(engine: Engine, batch: ReadBatch, request: BlockRequest, source: ReadSource): void {
     const { map, table, segmentFiles } = engine;
     const { layer, keyring } = source;
+    if (layer.state === 'dropped') {
+      this.#complete(request, source, { code: 'CLOSED' });
+      return;
+    }
     const blockBytes = layer.blockBytes;
     const unit = blockBytes / 64;
     const firstRow = batch.open.count;

@@ -5,7 +5,8 @@ import type { Log } from '../base/log.js';
 import type { DeviceFault } from '../device/block-device.js';
 import type { BlockKeys, Checksums } from '../io/block-keys.js';
 import type { Files, SpaceReport as StoreSpace } from '../io/files.js';
-import { openEngine, type Engine, type EngineDependencies, type EngineOptions } from './engine.js';
+import type { Engine, EngineDependencies, EngineOptions } from './engine.js';
+import { openEngine } from './engine-opening.js';
 import { Head, type HeadOptions } from './head.js';
 import { RecordKind } from './journal/record.js';
 import {
@@ -187,6 +188,7 @@ export class Store implements Closable {
     const old = this.#engine;
     if (this.#checkpointTimer !== null) this.#io.clock.clear(this.#checkpointTimer);
     await this.#reads.drain();
+    await this.#writes.rolled();
     if (old !== null) {
       await old.journal.drain();
       await old.checkpointer.settled();
@@ -213,17 +215,15 @@ export class Store implements Closable {
       this.#writes.failAll({ code: 'CLOSED' }, closedError());
       return;
     }
-    this.#writes.failVerbs(
-      new StoreError('the disk failed before this was done', { code: 'IO', detail: this.#reason }),
-    );
     for (const head of this.#heads) {
       try {
         head.rebind(this.#engine);
       } catch (thrown) {
         this.#io.log.error({ layer: head.layerId, error: messageOf(thrown) }, 'store: a volume did not survive');
-        head.close();
+        head.orphan();
       }
     }
+    this.#writes.restart(new StoreError('the disk failed before this was done', { code: 'IO', detail: this.#reason }));
     this.#become('ready', '');
     this.#armCheckpoint();
     this.#reads.wake();
@@ -265,7 +265,12 @@ export class Store implements Closable {
   /** Writes a checkpoint of everything published so far. */
   async checkpoint(): Promise<void> {
     const engine = await this.#whenReady();
-    await engine.checkpointer.run();
+    try {
+      await engine.checkpointer.run();
+    } finally {
+      // Changes that a limit held back asked for a checkpoint while this one ran: they were given none of their own.
+      this.#writes.wake();
+    }
   }
 
   /** An empty layer, durable when this resolves. */
@@ -374,6 +379,7 @@ export class Store implements Closable {
     this.#reads.failAll(fault);
     this.#writes.failAll(fault, closedError());
     await this.#reads.drain();
+    await this.#writes.rolled();
     await engine?.journal.drain();
     await engine?.dispose();
     this.#engine = null;

@@ -53,6 +53,8 @@ export class WriteQueue {
   #head = 0;
   #scheduled = false;
   #rolling = false;
+  /** The last change of segments; settles, never rejects. */
+  #roll: Promise<void> = Promise.resolve();
   #fullUntilMs = 0;
   readonly #batch = new AppendBatch<Layer>();
   /** Items completed by the append in flight. */
@@ -94,12 +96,23 @@ export class WriteQueue {
     this.#push({ kind: 'fence', done });
   }
 
-  /** Fails the layer verbs that wait: they were made for an engine that is gone. */
-  failVerbs(error: StoreError): void {
+  /**
+   * The store has reopened. Layer verbs were made for an engine that is gone: they fail. A request whose first parts
+   * were appended starts anew: what was not durable of them may be gone, and it must not be acknowledged without them.
+   */
+  restart(error: StoreError): void {
     const items = this.#items.slice(this.#head);
     this.#items = items.filter((item) => item.kind !== 'verb');
     this.#head = 0;
-    for (const item of items) if (item.kind === 'verb') item.verb.done(error, 0);
+    for (const item of items) {
+      if (item.kind === 'verb') item.verb.done(error, 0);
+      else if (item.kind === 'request') item.progressBlocks = 0;
+    }
+  }
+
+  /** Resolves when no change of segments is under way: it writes to files that the next engine will use. */
+  rolled(): Promise<void> {
+    return this.#roll;
   }
 
   #push(item: Item): void {
@@ -145,7 +158,7 @@ export class WriteQueue {
     else this.#batch.closeRecord();
     if (this.#batch.empty) {
       this.#complete(engine);
-      if (needsSegment) void this.#roll(engine);
+      if (needsSegment) this.#startRoll(engine);
       else if (this.waiting > 0) this.wake();
       return;
     }
@@ -305,7 +318,7 @@ export class WriteQueue {
     // 2. Only then acknowledge.
     this.#complete(engine);
     if (this.waiting > 0) {
-      if (engine.journal.room <= 0) void this.#roll(engine);
+      if (engine.journal.room <= 0) this.#startRoll(engine);
       else this.wake();
     }
   }
@@ -335,9 +348,13 @@ export class WriteQueue {
   }
 
   /** Takes the next segment; on a full disk fails the data writes that wait, and lets holes and verbs use the reserve. */
-  async #roll(engine: Engine): Promise<void> {
+  #startRoll(engine: Engine): void {
     if (this.#rolling) return;
     this.#rolling = true;
+    this.#roll = this.#rollNow(engine);
+  }
+
+  async #rollNow(engine: Engine): Promise<void> {
     try {
       if (this.#clock.monotonicMs() >= this.#fullUntilMs) {
         if (await engine.journal.rollOver(false)) return;

@@ -261,7 +261,8 @@ export class BlockMap {
 
   /** Hands out the dirty rows so far; rows that turn dirty from now on are handed out next time. */
   takeDirty(): number[] {
-    const rows = this.#dirty;
+    // A row that could not be written has been put back more than once.
+    const rows = [...new Set(this.#dirty)];
     this.#dirty = [];
     return rows;
   }

@@ -80,4 +80,3 @@ export function filtersOf(layer: number): KeyRange {
 
 export const layerOfKey = (key: Uint8Array): number => getBig(key, 1, 6);
 export const indexOfKey = (key: Uint8Array): number => getBig(key, 7, 5);
-export const slotOfKey = (key: Uint8Array): number => getBig(key, 1, 4);

@@ -1,0 +1,401 @@
+import { join } from 'node:path';
+import { assert } from '../base/assert.js';
+import { messageOf } from '../base/errors.js';
+import { journalPathOf, strandedSegment, surveyAll, surveySince, type ChainSurvey } from './chain-survey.js';
+import { Checkpointer } from './checkpointer.js';
+import { Journal } from './journal/journal.js';
+import { JournalScan, type ScanResult, type ScanStart } from './journal/journal-scan.js';
+import { SegmentFiles } from './journal/segment-files.js';
+import { SegmentPool } from './journal/segment-pool.js';
+import { SegmentTable } from './journal/segment-table.js';
+import { LeafWriter } from './leaf-writer.js';
+import { PAGE_BYTES, SEGMENT_FILES_OPEN_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
+import { BlockMap } from './map/block-map.js';
+import {
+  CHECKPOINT_KEY,
+  COUNT_KEYS,
+  FILTER_KEYS,
+  indexOfKey,
+  LAYER_KEYS,
+  layerOfKey,
+  SEGMENT_KEYS,
+  segmentKey,
+} from './map/map-keys.js';
+import { MapReserve } from './map-reserve.js';
+import { MapRows } from './map/map-rows.js';
+import { Replay } from './replay.js';
+import { SealingKeys } from './sealing-keys.js';
+import { StoreError } from './store-error.js';
+import {
+  decodeCheckpoint,
+  decodeCount,
+  decodeLayer,
+  decodeSegment,
+  encodeRow,
+  type CheckpointRow,
+} from './stored-rows.js';
+import type { Engine, EngineDependencies, EngineEvents, EngineOptions } from './engine.js';
+
+interface Loaded {
+  readonly rows: MapRows;
+  readonly table: SegmentTable;
+  readonly map: BlockMap;
+  readonly checkpoint: CheckpointRow | null;
+}
+
+/**
+ * Opens the store: loads the checkpoint, replays the chain, makes what was replayed durable and opens a new segment.
+ * Crashing anywhere inside is harmless: nothing of the old chain is changed, and the new segment's header is the last
+ * thing that becomes durable.
+ */
+export async function openEngine(
+  options: EngineOptions,
+  dependencies: EngineDependencies,
+  events: EngineEvents,
+): Promise<Engine> {
+  return new EngineOpening(options, dependencies, events).run();
+}
+
+class EngineOpening {
+  readonly #options: EngineOptions;
+  readonly #io: EngineDependencies;
+  readonly #events: EngineEvents;
+  readonly #journalPath: string;
+  readonly #mapPath: string;
+  readonly #segmentFiles: SegmentFiles;
+  /** Works in the background from the moment it is made: whoever gives up on opening waits for it first. */
+  #pool: SegmentPool | null = null;
+  #rebuilt = '';
+
+  constructor(options: EngineOptions, dependencies: EngineDependencies, events: EngineEvents) {
+    this.#options = options;
+    this.#io = dependencies;
+    this.#events = events;
+    this.#journalPath = journalPathOf(options.storagePath);
+    this.#mapPath = join(options.storagePath, 'map');
+    this.#segmentFiles = new SegmentFiles(
+      { directory: this.#journalPath, openMax: SEGMENT_FILES_OPEN_MAX },
+      { files: dependencies.files },
+    );
+  }
+
+  async run(): Promise<Engine> {
+    const { files, random, keys, clock } = this.#io;
+    const from = clock.monotonicMs();
+    await files.makeDirectory(this.#journalPath);
+    await files.makeDirectory(this.#mapPath);
+    await files.syncDirectory(this.#options.storagePath);
+    let loaded: Loaded | null = null;
+    try {
+      loaded = await this.#load();
+      return await this.#recover(loaded, new SealingKeys({ salt: random.bytes(16) }, { keys }), from);
+    } catch (thrown) {
+      // The next opening uses the same slots: nothing of this one may still be preparing them.
+      await this.#pool?.close().catch(() => undefined);
+      await loaded?.rows.close().catch(() => undefined);
+      await this.#segmentFiles.close().catch(() => undefined);
+      throw thrown;
+    }
+  }
+
+  /** The map as of its checkpoint; a damaged one is set aside and an empty one taken, to be rebuilt from the journal. */
+  async #load(): Promise<Loaded> {
+    const problem = await this.#io.probeEnvironment(this.#mapPath);
+    if (problem === '') {
+      const rows = await this.#openRows();
+      try {
+        return this.#loadRows(rows);
+      } catch (thrown) {
+        await rows.close();
+        if (!(thrown instanceof StoreError) || thrown.code !== 'DAMAGED') throw thrown;
+        await this.#setAside(thrown.message);
+      }
+    } else {
+      await this.#setAside(problem);
+    }
+    return this.#loadRows(await this.#openRows());
+  }
+
+  async #openRows(): Promise<MapRows> {
+    const environment = await this.#io.openEnvironment(this.#mapPath);
+    // Its files may be new, and whoever made them does not sync the folder.
+    await this.#io.files.syncDirectory(this.#mapPath);
+    return new MapRows({ environment, checksums: this.#io.checksums });
+  }
+
+  async #setAside(problem: string): Promise<void> {
+    const { files, log, clock } = this.#io;
+    const aside = `${this.#mapPath}.damaged-${clock.wallMs()}`;
+    log.error({ problem, aside }, 'store: the map is damaged; it is set aside and rebuilt from the journal');
+    await files.rename(this.#mapPath, aside);
+    await files.makeDirectory(this.#mapPath);
+    await files.syncDirectory(this.#options.storagePath);
+    this.#rebuilt = problem;
+  }
+
+  #loadRows(rows: MapRows): Loaded {
+    const table = new SegmentTable();
+    const map = new BlockMap(
+      { cacheBytes: this.#options.mapCacheBytes },
+      {
+        rows,
+        live: (slot, bytes) => {
+          table.addLive(slot, bytes);
+        },
+        endOfTurn: (callback) => {
+          this.#io.clock.endOfTurn(callback);
+        },
+      },
+    );
+    const bytes = rows.get(CHECKPOINT_KEY);
+    if (bytes === null) return { rows, table, map, checkpoint: null };
+    const checkpoint = decodeCheckpoint(bytes);
+    for (const row of rows.range(SEGMENT_KEYS)) table.put(decodeSegment(row.value));
+    for (const row of rows.range(LAYER_KEYS)) map.addLayer(decodeLayer(row.value));
+    for (const row of rows.range(FILTER_KEYS)) {
+      map.layers.get(layerOfKey(row.key))?.filter.load(indexOfKey(row.key), row.value);
+    }
+    for (const row of rows.range(COUNT_KEYS)) {
+      const layer = map.layers.get(layerOfKey(row.key));
+      if (layer === undefined) continue;
+      layer.storedBlocks = decodeCount(row.value);
+      layer.mappedBlocks = layer.storedBlocks;
+    }
+    table.takeChanged();
+    return { rows, table, map, checkpoint };
+  }
+
+  async #survey(loaded: Loaded, scan: JournalScan): Promise<{ survey: ChainSurvey; start: ScanStart | null }> {
+    const dependencies = { files: this.#io.files, log: this.#io.log, readHeader: scan.readHeader.bind(scan) };
+    const options = {
+      journalPath: this.#journalPath,
+      nodeId: this.#options.nodeId,
+      segmentBytes: this.#options.segmentBytes,
+    };
+    const { checkpoint, table } = loaded;
+    if (checkpoint !== null) {
+      const stored = [...table.rows()];
+      const survey = await surveySince({ ...options, stored, sequence: checkpoint.sequence }, dependencies);
+      const row = stored.find((each) => each.slot === checkpoint.slot && each.generation === checkpoint.generation);
+      if (row === undefined) {
+        const subject = `segment ${checkpoint.slot}`;
+        throw new StoreError(`the checkpoint names ${subject}, which is not registered`, { code: 'DAMAGED', subject });
+      }
+      const header = await scan.readHeader(row.slot);
+      const segmentBytes =
+        header !== null && header !== 'newer' && header.generation === row.generation
+          ? header.segmentBytes
+          : this.#options.segmentBytes;
+      return {
+        survey,
+        start: { segment: { ...row, segmentBytes }, offset: checkpoint.offset, sequence: checkpoint.sequence },
+      };
+    }
+    const survey = await surveyAll(options, dependencies);
+    const used = survey.candidates.filter((candidate) => candidate.header !== null);
+    // Files without a header in a store without a map: prepared, never used, taken over by the pool.
+    if (used.length === 0) return { survey: { ...survey, rows: [] }, start: null };
+    for (const row of survey.rows) table.put(row);
+    // Without a map the journal is read from its very beginning.
+    const first =
+      used.find((candidate) => candidate.header?.predecessor === null) ??
+      used.reduce((least, each) => (each.segment.generation < least.segment.generation ? each : least));
+    return {
+      survey,
+      start: { segment: first.segment, offset: SEGMENT_HEADER_BYTES, sequence: first.header?.nextSequence ?? 1 },
+    };
+  }
+
+  async #recover(loaded: Loaded, sealing: SealingKeys, from: number): Promise<Engine> {
+    const { files, checksums, log } = this.#io;
+    const { table, map, rows, checkpoint } = loaded;
+    const segmentFiles = this.#segmentFiles;
+    const reserve = new MapReserve({ directory: this.#mapPath }, { files, log });
+    const live = (slot: number, bytes: number): void => {
+      table.addLive(slot, bytes);
+    };
+    const commit = (changes: Parameters<MapRows['commit']>[0]): Promise<void> => reserve.commit(rows, changes);
+    const damaged = (layer: { id: number; damage: string }, reason: string): void => {
+      if (layer.damage === '') layer.damage = reason;
+      log.error({ layer: layer.id, reason }, 'store: the map of a layer is damaged; the layer is refused');
+    };
+    const leaves = new LeafWriter({ map, rows, live, commit, damaged });
+
+    // 1. Walk the chain. While it is read, memory is bounded: leaves go to the map once what they say is durable.
+    const header = new JournalScan({ candidates: [] }, { files, segmentFiles, checksums });
+    const { survey, start } = await this.#survey(loaded, header);
+    const walked = new Set<number>();
+    const makeRoom = async (): Promise<void> => {
+      for (const slot of walked) await files.sync(await segmentFiles.open(slot));
+      await leaves.writeDirty(() => Promise.resolve());
+    };
+    const replay = new Replay({ map, log, makeRoom });
+    let result: ScanResult | null = null;
+    if (start !== null) {
+      if (start.sequence > 1 && checkpoint === null) replay.gap(1, start.sequence, start.segment.slot, start.offset);
+      if (this.#options.distrustCache) await this.#dropCaches(survey, start);
+      const scan = new JournalScan({ candidates: survey.candidates }, { files, segmentFiles, checksums });
+      result = await scan.run(start, {
+        record: (record, slot, offset, payloadDamaged) => {
+          walked.add(slot);
+          return replay.record(record, slot, offset, payloadDamaged);
+        },
+        gap: replay.gap.bind(replay),
+      });
+      const stranded = strandedSegment(survey, result);
+      if (stranded !== null) {
+        const to = stranded.header?.nextSequence ?? result.sequence;
+        replay.gap(result.sequence, to, result.last.slot, result.cut);
+      }
+      // 2. What was replayed becomes durable before anything is built on it: a later power loss must not take it back.
+      for (const segment of result.segments) await files.sync(await segmentFiles.open(segment.slot));
+    }
+    const refused = replay.finish();
+
+    // 3. Settle the segment table: the walked chain stays, everything that was ready or cut off is free.
+    this.#settle(table, survey, result);
+    const generationMax = Math.max(survey.generationMax, checkpoint?.generationMax ?? 0);
+    const pool = new SegmentPool(
+      { directory: this.#journalPath, segmentBytes: this.#options.segmentBytes, generation: generationMax },
+      {
+        files,
+        segmentFiles,
+        table,
+        checksums,
+        random: this.#io.random,
+        log,
+        register: (row) => commit([rows.put(segmentKey(row.slot), encodeRow(row))]),
+      },
+    );
+
+    this.#pool = pool;
+
+    // 4. A new segment, whose durable header records the cut. The old tail is never appended to.
+    const sequence = result?.sequence ?? 1;
+    const journal = new Journal(
+      { segmentBytes: this.#options.segmentBytes, nodeId: this.#options.nodeId, sequence },
+      { files, segmentFiles, table, pool, checksums, clock: this.#io.clock, ...this.#events },
+    );
+    const predecessor =
+      result === null ? null : { slot: result.last.slot, generation: result.last.generation, cut: result.cut };
+    if (!(await journal.roll(true, predecessor))) {
+      throw new StoreError('the disk is full: not even one journal segment fits; free some disk space', {
+        code: 'FULL',
+      });
+    }
+    await files.sync(await segmentFiles.open(journal.position.slot));
+    if (result !== null) await this.#giveBackTail(result);
+
+    let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1);
+    const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
+    const checkpointer = new Checkpointer(
+      { position: this.#positionOf(checkpoint, journal), replayBytes: result?.bytes ?? 0, toPurge },
+      {
+        map,
+        rows,
+        table,
+        journal,
+        leaves,
+        clock: this.#io.clock,
+        log,
+        commit,
+        nextLayer: () => nextLayer,
+        generationMax: () => pool.generation,
+      },
+    );
+    const summary = this.#summarize(result, replay, refused.length, from, checkpoint);
+    log.info({ recovery: summary }, `store: ${summary}`);
+    let disposed = false;
+    const engine: Engine = {
+      rows,
+      table,
+      segmentFiles,
+      pool,
+      map,
+      journal,
+      checkpointer,
+      reserve,
+      sealing,
+      recovery: { summary, sequence },
+      takeLayerId: () => nextLayer++,
+      dispose: async () => {
+        if (disposed) return;
+        disposed = true;
+        await pool.close().catch((thrown: unknown) => {
+          log.warn({ error: messageOf(thrown) }, 'store: closing the segment pool failed');
+        });
+        sealing.release();
+        await rows.close();
+        await segmentFiles.close();
+      },
+    };
+    // 5. A fresh or rebuilt map gets its first checkpoint before anyone relies on it.
+    if (checkpoint === null) await checkpointer.run();
+    await reserve.hold();
+    pool.refill();
+    return engine;
+  }
+
+  /**
+   * What lies behind the durable cut is never read again: its space goes back, so that a restart costs a page and not a
+   * segment.
+   */
+  async #giveBackTail(result: ScanResult): Promise<void> {
+    const from = Math.ceil(result.cut / PAGE_BYTES) * PAGE_BYTES;
+    if (from >= result.last.segmentBytes) return;
+    try {
+      const file = await this.#segmentFiles.open(result.last.slot);
+      await this.#io.files.punch(file, from, result.last.segmentBytes - from);
+    } catch (thrown) {
+      this.#io.log.debug({ error: messageOf(thrown) }, 'store: the file system gives back no part of a file');
+    }
+  }
+
+  #positionOf(checkpoint: CheckpointRow | null, journal: Journal): Journal['position'] {
+    if (checkpoint === null) return journal.position;
+    const { slot, generation, offset, sequence } = checkpoint;
+    return { slot, generation, offset, sequence };
+  }
+
+  #settle(table: SegmentTable, survey: ChainSurvey, result: ScanResult | null): void {
+    const segments = result?.segments ?? [];
+    const recent = new Set(survey.candidates.map((candidate) => candidate.segment.slot));
+    for (const slot of recent) {
+      if (segments.some((segment) => segment.slot === slot)) continue;
+      table.free(slot);
+    }
+    for (const segment of segments) {
+      const row = table.row(segment.slot);
+      const header = survey.candidates.find((candidate) => candidate.segment.slot === segment.slot)?.header;
+      assert(row.generation === segment.generation, 'a walked segment is registered');
+      const firstSequence = header?.nextSequence ?? row.firstSequence;
+      table.put({ ...row, state: 'chain', firstSequence });
+    }
+  }
+
+  async #dropCaches(survey: ChainSurvey, start: ScanStart): Promise<void> {
+    const slots = [start.segment.slot, ...survey.candidates.map((candidate) => candidate.segment.slot)];
+    for (const slot of slots) await this.#io.files.dropCache(await this.#segmentFiles.open(slot), 0, 0);
+  }
+
+  #summarize(
+    result: ScanResult | null,
+    replay: Replay,
+    refused: number,
+    from: number,
+    checkpoint: CheckpointRow | null,
+  ): string {
+    const ms = Math.round(this.#io.clock.monotonicMs() - from);
+    if (result === null) return `opened a new store in ${ms} ms`;
+    const parts = [
+      checkpoint?.clean === true && replay.applied === 0 ? 'after a clean stop' : 'after a crash',
+      `replayed ${result.records} records (${result.bytes} bytes) from ${result.segments.length} segments in ${ms} ms`,
+      `dropped ${result.droppedRecords} records behind the torn end`,
+    ];
+    if (this.#rebuilt !== '') parts.push(`rebuilt the map from the whole journal (${this.#rebuilt})`);
+    if (replay.damagedRecords > 0) parts.push(`${replay.damagedRecords} records with damaged payload`);
+    if (replay.gaps > 0) parts.push(`${replay.gaps} gaps of durable records`);
+    if (refused > 0) parts.push(`${refused} layers refused`);
+    return parts.join('; ');
+  }
+}
