@@ -72,6 +72,10 @@ export class Store implements Closable {
   #retryTimer: Timer | null = null;
   #waiters: { resolve: (engine: Engine) => void; reject: (error: StoreError) => void }[] = [];
   #reopening: Promise<void> | null = null;
+  /** Ends the wait before the next try of reopening. */
+  #tryNow: () => void = () => undefined;
+  /** Told when the store stops serving. */
+  #broken: (() => void)[] = [];
   #closing: Promise<void> | null = null;
   /** Blocks that could not be opened since start. */
   badBlocks = 0;
@@ -141,6 +145,7 @@ export class Store implements Closable {
   #become(state: StoreState, reason: string): void {
     this.#state = state;
     this.#reason = reason;
+    if (state === 'reopening') for (const tell of this.#broken.splice(0)) tell();
     if (state === 'ready' || state === 'closed') {
       const waiters = this.#waiters;
       this.#waiters = [];
@@ -205,6 +210,7 @@ export class Store implements Closable {
         this.#io.log.error({ error: messageOf(thrown), delayMs }, 'store: reopening failed');
         this.#become('reopening', reason);
         await new Promise<void>((resolve) => {
+          this.#tryNow = resolve;
           this.#io.clock.after(delayMs, resolve);
         });
         delayMs = Math.min(delayMs * 2, REOPEN_DELAY_MS_MAX);
@@ -352,14 +358,25 @@ export class Store implements Closable {
     if (this.#heads.delete(head)) head.release();
   }
 
-  /** Completes what was accepted, writes a checkpoint and lets go of everything. Idempotent. */
-  close(): Promise<void> {
-    this.#closing ??= this.#closeNow();
+  /**
+   * Completes what was accepted, writes a checkpoint and lets go of everything. Idempotent. Serves until `served`
+   * resolves, unless the disk fails first: then what waits for it is refused, since it may never come back.
+   */
+  close(served: Promise<unknown> = Promise.resolve()): Promise<void> {
+    this.#closing ??= this.#closeNow(served);
     return this.#closing;
   }
 
-  async #closeNow(): Promise<void> {
+  async #closeNow(served: Promise<unknown>): Promise<void> {
     const { clock } = this.#io;
+    this.#tryNow();
+    await Promise.race([
+      served,
+      new Promise<void>((resolve) => {
+        if (this.#state === 'reopening') resolve();
+        else this.#broken.push(resolve);
+      }),
+    ]);
     for (const head of this.#heads) head.close();
     if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
     if (this.#retryTimer !== null) clock.clear(this.#retryTimer);
@@ -380,6 +397,8 @@ export class Store implements Closable {
     this.#writes.failAll(fault, closedError());
     await this.#reads.drain();
     await this.#writes.rolled();
+    // The disk may have failed under the last checkpoint.
+    await this.#reopening;
     await engine?.journal.drain();
     await engine?.dispose();
     this.#engine = null;

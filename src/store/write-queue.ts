@@ -5,7 +5,7 @@ import type { Checksums } from '../io/block-keys.js';
 import type { Engine } from './engine.js';
 import { AppendBatch } from './journal/append-batch.js';
 import { type RecordKind } from './journal/record.js';
-import { BATCH_HOLE_LEAVES_MAX, LEAF_BLOCKS } from './limits.js';
+import { BATCH_HOLE_LEAVES_MAX, LEAF_BLOCKS, PAGE_BYTES } from './limits.js';
 import type { Layer } from './map/layer.js';
 import type { SealingKey } from './sealing-keys.js';
 import { StoreError } from './store-error.js';
@@ -208,6 +208,10 @@ export class WriteQueue {
       const blockBytes = source.layer.blockBytes;
       const first = request.offsetBytes / blockBytes;
       const count = request.lengthBytes / blockBytes;
+      if (request.operation === Operation.WRITE && engine.journal.reserved) {
+        needsSegment = this.#batch.empty;
+        break;
+      }
       if (request.operation === Operation.WRITE) {
         item.progressBlocks += this.#addData(request, source, first, count, item.progressBlocks);
       } else {
@@ -356,12 +360,13 @@ export class WriteQueue {
 
   async #rollNow(engine: Engine): Promise<void> {
     try {
+      const { journal, pool } = engine;
       if (this.#clock.monotonicMs() >= this.#fullUntilMs) {
-        if (await engine.journal.rollOver(false)) return;
+        if (journal.reserved ? await pool.replenish() : await journal.rollOver(false)) return;
         this.#fullUntilMs = this.#clock.monotonicMs() + FULL_RETRY_MS;
       }
       this.#failData();
-      if (this.waiting > 0 && !(await engine.journal.rollOver(true))) {
+      if (this.waiting > 0 && journal.room < PAGE_BYTES && !(await journal.rollOver(true))) {
         this.failAll({ code: 'FULL' }, new StoreError('the disk is full and the reserve is used up', { code: 'FULL' }));
       }
     } catch (thrown) {

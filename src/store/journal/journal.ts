@@ -7,6 +7,7 @@ import type { FileId, Files } from '../../io/files.js';
 import {
   APPEND_INLINE_BYTES_MAX,
   PAGE_BYTES,
+  RESERVE_SEGMENTS,
   SEGMENT_HEADER_BYTES,
   UNWRITTEN_BYTES_MAX,
   WRITEBACK_STEP_BYTES,
@@ -69,6 +70,8 @@ export class Journal {
   #waiters: SyncWaiter[] = [];
   #padWanted = false;
   #syncsInSegment = 0;
+  /** The head was taken from the segments that are held back. */
+  #fromReserve = false;
   #writebackFrom = 0;
   #unwrittenBytes = 0;
   /** Appends, syncs and writebacks with the addon's threads: their files must stay open. */
@@ -156,11 +159,17 @@ export class Journal {
     if (this.#slot >= 0) segmentFiles.unpin(this.#slot);
     this.#slot = slot;
     this.#file = file;
+    this.#fromReserve = reserve && pool.readyCount < RESERVE_SEGMENTS;
     this.#offset = SEGMENT_HEADER_BYTES;
     this.#unsynced.add(slot);
     this.#syncsInSegment = 0;
     this.#writebackFrom = 0;
     return true;
+  }
+
+  /** The head is part of the reserve, and nothing has taken its place there: it is not for data. */
+  get reserved(): boolean {
+    return this.#fromReserve && this.#io.pool.readyCount < RESERVE_SEGMENTS;
   }
 
   /** Rolls on from the present head. */

@@ -93,6 +93,12 @@ export class SegmentPool {
     return slot;
   }
 
+  /** Tries to bring the reserve back to its number; whether it is there. */
+  async replenish(): Promise<boolean> {
+    await this.#fill(RESERVE_SEGMENTS);
+    return this.#ready.length >= RESERVE_SEGMENTS;
+  }
+
   /** Prepares segments in the background up to the usual number. */
   refill(): void {
     if (this.#closed) return;
