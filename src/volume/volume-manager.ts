@@ -134,7 +134,8 @@ export class VolumeManager implements VolumeHost, Closable {
   }
 
   async close(): Promise<void> {
-    for (const volume of this.#open) await volume.close();
-    await this.#store.close();
+    const closed = Promise.all([...this.#open].map((volume) => volume.close()));
+    await this.#store.close(closed);
+    await closed;
   }
 }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Random } from '../../src/base/clock.js';
+import type { Clock, Random } from '../../src/base/clock.js';
 import type { Log } from '../../src/base/log.js';
 import { SystemClock, SystemRandom } from '../../src/base/system-clock.js';
 import { type BlockDevice, type DeviceFault, type Operation } from '../../src/device/block-device.js';
@@ -52,7 +52,7 @@ export interface LogLine {
 export class StoreWorld {
   readonly path: string;
   readonly lines: LogLine[] = [];
-  readonly clock = new SystemClock();
+  readonly clock: Clock;
   readonly keys = new NativeBlockKeys();
   readonly checksums = new NativeChecksums();
   readonly #options: Partial<StoreOptions>;
@@ -70,6 +70,7 @@ export class StoreWorld {
     this.#files = options.files ?? ((real) => real);
     this.#environment = options.environment ?? ((real) => real);
     this.#openEnvironment = options.openEnvironment ?? ((where) => new LmdbMapEnvironment({ path: where }));
+    this.clock = options.clock ?? new SystemClock();
     this.#random = options.random ?? new SystemRandom();
   }
 
@@ -165,4 +166,5 @@ export interface WorldOptions {
   /** In place of LMDB. */
   readonly openEnvironment?: (path: string) => MapEnvironment;
   readonly random?: Random;
+  readonly clock?: Clock;
 }
