@@ -21,7 +21,7 @@ import {
   SEGMENT_KEYS,
   segmentKey,
 } from './map/map-keys.js';
-import { MapReserve } from './map-reserve.js';
+import { MapReserve, RESERVE_NAME } from './map-reserve.js';
 import { MapRows } from './map/map-rows.js';
 import { Replay } from './replay.js';
 import { SealingKeys } from './sealing-keys.js';
@@ -41,6 +41,15 @@ interface Loaded {
   readonly table: SegmentTable;
   readonly map: BlockMap;
   readonly checkpoint: CheckpointRow | null;
+}
+
+interface Replayed {
+  readonly survey: ChainSurvey;
+  /** null: there was nothing to read. */
+  readonly result: ScanResult | null;
+  readonly replay: Replay;
+  /** Layers that are refused. */
+  readonly refused: number;
 }
 
 /**
@@ -128,6 +137,8 @@ class EngineOpening {
     const aside = `${this.#mapPath}.damaged-${clock.wallMs()}`;
     log.error({ problem, aside }, 'store: the map is damaged; it is set aside and rebuilt from the journal');
     await files.rename(this.#mapPath, aside);
+    // The copy is kept for whoever wants to look; the space that it held back is not.
+    if (await files.exists(join(aside, RESERVE_NAME))) await files.remove(join(aside, RESERVE_NAME));
     await files.makeDirectory(this.#mapPath);
     await files.syncDirectory(this.#options.storagePath);
     this.#rebuilt = problem;
@@ -221,36 +232,8 @@ class EngineOpening {
     };
     const leaves = new LeafWriter({ map, rows, live, commit, damaged });
 
-    // 1. Walk the chain. While it is read, memory is bounded: leaves go to the map once what they say is durable.
-    const header = new JournalScan({ candidates: [] }, { files, segmentFiles, checksums });
-    const { survey, start } = await this.#survey(loaded, header);
-    const walked = new Set<number>();
-    const makeRoom = async (): Promise<void> => {
-      for (const slot of walked) await files.sync(await segmentFiles.open(slot));
-      await leaves.writeDirty(() => Promise.resolve());
-    };
-    const replay = new Replay({ map, log, makeRoom });
-    let result: ScanResult | null = null;
-    if (start !== null) {
-      if (start.sequence > 1 && checkpoint === null) replay.gap(1, start.sequence, start.segment.slot, start.offset);
-      if (this.#options.distrustCache) await this.#dropCaches(survey, start);
-      const scan = new JournalScan({ candidates: survey.candidates }, { files, segmentFiles, checksums });
-      result = await scan.run(start, {
-        record: (record, slot, offset, payloadDamaged) => {
-          walked.add(slot);
-          return replay.record(record, slot, offset, payloadDamaged);
-        },
-        gap: replay.gap.bind(replay),
-      });
-      const stranded = strandedSegment(survey, result);
-      if (stranded !== null) {
-        const to = stranded.header?.nextSequence ?? result.sequence;
-        replay.gap(result.sequence, to, result.last.slot, result.cut);
-      }
-      // 2. What was replayed becomes durable before anything is built on it: a later power loss must not take it back.
-      for (const segment of result.segments) await files.sync(await segmentFiles.open(segment.slot));
-    }
-    const refused = replay.finish();
+    // 1. and 2. Walk the chain and make it durable.
+    const { survey, result, replay, refused } = await this.#replay(loaded, leaves);
 
     // 3. Settle the segment table: the walked chain stays, everything that was ready or cut off is free.
     this.#settle(table, survey, result);
@@ -303,7 +286,7 @@ class EngineOpening {
         generationMax: () => pool.generation,
       },
     );
-    const summary = this.#summarize(result, replay, refused.length, from, checkpoint);
+    const summary = this.#summarize(result, replay, refused, from, checkpoint);
     log.info({ recovery: summary }, `store: ${summary}`);
     let disposed = false;
     const engine: Engine = {
@@ -334,6 +317,41 @@ class EngineOpening {
     await reserve.hold();
     pool.refill();
     return engine;
+  }
+
+  /** Applies the chain to the map. */
+  async #replay(loaded: Loaded, leaves: LeafWriter): Promise<Replayed> {
+    const { files, checksums, log } = this.#io;
+    const segmentFiles = this.#segmentFiles;
+    const headers = new JournalScan({ candidates: [] }, { files, segmentFiles, checksums });
+    const { survey, start } = await this.#survey(loaded, headers);
+    const walked = new Set<number>();
+    // Memory is bounded while the chain is read: leaves go to the map once what they say is durable.
+    const makeRoom = async (): Promise<void> => {
+      for (const slot of walked) await files.sync(await segmentFiles.open(slot));
+      await leaves.writeDirty(() => Promise.resolve());
+    };
+    const replay = new Replay({ map: loaded.map, log, makeRoom });
+    if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
+    const { segment, offset, sequence } = start;
+    if (sequence > 1 && loaded.checkpoint === null) replay.gap(1, sequence, segment.slot, offset);
+    if (this.#options.distrustCache) await this.#dropCaches(survey, start);
+    const scan = new JournalScan({ candidates: survey.candidates }, { files, segmentFiles, checksums });
+    const result = await scan.run(start, {
+      record: (record, slot, at, payloadDamaged) => {
+        walked.add(slot);
+        return replay.record(record, slot, at, payloadDamaged);
+      },
+      gap: replay.gap.bind(replay),
+    });
+    const stranded = strandedSegment(survey, result);
+    if (stranded !== null) {
+      const to = stranded.header?.nextSequence ?? result.sequence;
+      replay.gap(result.sequence, to, result.last.slot, result.cut);
+    }
+    // What was replayed becomes durable before anything is built on it: a later power loss must not take it back.
+    for (const each of result.segments) await files.sync(await segmentFiles.open(each.slot));
+    return { survey, result, replay, refused: replay.finish().length };
   }
 
   /**

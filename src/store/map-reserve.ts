@@ -7,6 +7,9 @@ import type { MapChange } from './map/map-environment.js';
 import type { MapRows } from './map/map-rows.js';
 import { StoreError } from './store-error.js';
 
+/** The file's name in the map's folder. */
+export const RESERVE_NAME = 'reserve';
+
 /**
  * Disk space held back for one full checkpoint: a preallocated file that is given up when a commit meets a full disk,
  * and taken again when there is room. Without it a full disk could not even be emptied (P5).
@@ -18,7 +21,7 @@ export class MapReserve {
   #held = false;
 
   constructor(options: { directory: string }, dependencies: { files: Files; log: Log }) {
-    this.#path = join(options.directory, 'reserve');
+    this.#path = join(options.directory, RESERVE_NAME);
     this.#files = dependencies.files;
     this.#log = dependencies.log;
   }
