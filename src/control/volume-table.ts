@@ -117,11 +117,16 @@ export class VolumeTable {
     }
   }
 
-  /** Many rows in few transactions; none of them takes a new name. Rows before a failure have changed. */
+  /**
+   * Many rows in few transactions, all under way at once so that the store can commit them together; none of them
+   * takes a new name. When one fails, others may have changed.
+   */
   async changeMany(changes: readonly RowChange[]): Promise<void> {
+    const batches: Promise<void>[] = [];
     for (let at = 0; at < changes.length; at += ROWS_PER_TRANSACTION) {
-      await this.#commit(changes.slice(at, at + ROWS_PER_TRANSACTION));
+      batches.push(this.#commit(changes.slice(at, at + ROWS_PER_TRANSACTION)));
     }
+    await Promise.all(batches);
   }
 
   /** Removes the row of a volume whose data and keys are gone. */

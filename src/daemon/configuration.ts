@@ -227,7 +227,7 @@ function refuseOpenDoors(
   }
   if (nbd !== null && !isLoopback(nbd.host) && nbdTls === null && !insecureNbd) {
     throw configError(
-      `${placeOf(entries, 'nbd.address')}: NBD does not listen on ${nbd.host} without TLS: whoever reaches it could use every volume; ` +
+      `${placeOf(entries, 'nbd.address')}: NBD on ${nbd.host}:${nbd.port} would be open to the network: whoever reaches it could use every volume; ` +
         'give --nbd-tls-cert and --nbd-tls-key (and --nbd-tls-ca), or --insecure-nbd on a network that is trusted',
     );
   }

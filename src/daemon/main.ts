@@ -122,9 +122,11 @@ async function register(node: Node, closing: CloseStack, log: ProcessLog): Promi
 async function reload(node: Node, sources: ConfigurationSources, log: ProcessLog): Promise<void> {
   try {
     const parsed = await readConfiguration(sources);
-    if (parsed.kind === 'run') log.setLevel(parsed.configuration.logLevel);
+    if (parsed.kind !== 'run') return;
+    const { logLevel } = parsed.configuration;
+    log.setLevel(logLevel);
     await node.reloadTls();
-    log.info({}, 'daemon: log level and TLS files were read again');
+    log.info({ logLevel }, 'daemon: log level and TLS files were read again');
   } catch (thrown) {
     log.error({ error: messageOf(thrown) }, 'daemon: the reload failed; everything stays as it was');
   }

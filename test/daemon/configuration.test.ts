@@ -151,7 +151,7 @@ describe('a wrong configuration', () => {
     [
       'NBD open to the network',
       { file: '[nbd]\naddress = "0.0.0.0:10809"\n' },
-      'galleon.toml:2: NBD does not listen on 0.0.0.0 without TLS',
+      'galleon.toml:2: NBD on 0.0.0.0:10809 would be open to the network',
     ],
     [
       'a certificate without its key',
