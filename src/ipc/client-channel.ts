@@ -68,6 +68,8 @@ export class ClientChannel {
   metadata(): Metadata {
     const metadata = new Metadata();
     metadata.set('authorization', `Bearer ${this.#options.token}`);
+    // For the event log: who asked. The token, not this, decides what is allowed.
+    metadata.set('galleon-actor', `cli uid=${String(process.getuid?.() ?? 0)}`);
     return metadata;
   }
 

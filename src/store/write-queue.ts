@@ -127,12 +127,6 @@ export class WriteQueue {
     this.#clock.endOfTurn(this.#pump);
   }
 
-  /** Forgets that the disk was full: space has been freed. */
-  spaceFreed(): void {
-    this.#fullUntilMs = 0;
-    this.wake();
-  }
-
   /** Fails everything that waits. */
   failAll(fault: DeviceFault, error: StoreError): void {
     const items = this.#items.slice(this.#head);
