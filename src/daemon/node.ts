@@ -10,6 +10,7 @@ import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
 import type { BlockKeys, Checksums } from '../io/block-keys.js';
 import { duplicateDescriptor } from '../io/descriptors.js';
 import type { Files } from '../io/files.js';
+import { SpaceReserve } from '../io/space-reserve.js';
 import { ControlServer } from '../ipc/server/control-server.js';
 import type { ConfigValue } from '../ipc/generated/control.js';
 import { ServerCertificates } from '../ipc/server/server-credentials.js';
@@ -25,8 +26,12 @@ import { NbdExports } from './nbd-exports.js';
 import { nodeMeasures, OPERATION_NAMES } from './node-measures.js';
 import type { Endpoint, NodeAddresses, NodeSettings } from './node-settings.js';
 import { nodeStatus } from './node-status.js';
+import { ReservedMetaStore } from './reserved-meta-store.js';
 import { StorageFolder } from './storage-folder.js';
 import { readIpcTls, readNbdTls } from './tls-files.js';
+
+/** Disk space held back for starting and deleting on a full disk: metadata takes far less. */
+const RESERVE_BYTES = 16 * 1024 * 1024;
 
 export interface NodeDependencies {
   readonly files: Files;
@@ -115,16 +120,22 @@ export class Node implements Closable {
     // 1. The folder is ours before anything in it is touched.
     const folder = this.#closing.push(await StorageFolder.open(settings.storagePath, { files, clock, random }));
     this.#folder = folder;
-    const token = await folder.writeToken();
+    const reserve = new SpaceReserve(
+      { path: folder.reserveFile, bytes: RESERVE_BYTES, purpose: 'starting and deleting' },
+      { files, log },
+    );
+    // Sockets, the token and metadata all want a little room at start.
+    const { freeBytes } = await files.space(settings.storagePath);
+    if (freeBytes < RESERVE_BYTES / 2) await reserve.giveUp();
+    const token = await folder.writeToken(reserve);
     // 2. Keys: a provider that cannot be used locks encrypted volumes and nothing else.
     this.#vault = this.#closing.push(await this.#openVault(folder));
     // 3. What is known of volumes.
-    const meta = this.#closing.push(
-      await this.#naming(folder.metaPath, () => LmdbMetaStore.open({ path: folder.metaPath }, { clock })),
-    );
+    const lmdb = await this.#naming(folder.metaPath, () => LmdbMetaStore.open({ path: folder.metaPath }, { clock }));
+    const meta = this.#closing.push(new ReservedMetaStore(lmdb, reserve));
     // Its files may be new, and LMDB does not sync the folder.
     await files.syncDirectory(folder.metaPath);
-    for (const damage of meta.damage) log.error({ damage }, `daemon: metadata: ${damage}`);
+    for (const damage of lmdb.damage) log.error({ damage }, `daemon: metadata: ${damage}`);
     // 4. The store: recovery happens here.
     const host = await this.#naming(settings.storagePath, () =>
       openVolumeHost(
@@ -153,6 +164,7 @@ export class Node implements Closable {
     // 6. Whoever steers it comes last.
     await this.#serveMetrics(host, plane);
     await this.#serveIpc(plane, token);
+    await reserve.hold();
     this.#become('ready');
   }
 

@@ -8,6 +8,7 @@
  *   journal/    segments
  *   keys/       master key or its parameters, second copies of wrapped data keys
  *   run/        control.token (0600), nbd.sock
+ *   reserve     disk space held back for starting and deleting on a full disk
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,6 +18,7 @@ import { errnoOf, messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
 import { FileError } from '../io/file-error.js';
 import type { FileLock, Files } from '../io/files.js';
+import type { SpaceReserve } from '../io/space-reserve.js';
 import { DaemonError } from './daemon-error.js';
 
 /** Newest layout that this program reads, and the one that it writes. */
@@ -80,21 +82,56 @@ export class StorageFolder implements Closable {
     return join(this.path, 'run', 'nbd.sock');
   }
 
+  get reserveFile(): string {
+    return join(this.path, 'reserve');
+  }
+
   /** The identity as 16 bytes. */
   get nodeIdBytes(): Uint8Array {
     return Uint8Array.from(Buffer.from(this.nodeId.replaceAll('-', ''), 'hex'));
   }
 
-  /** A fresh bearer token for this run: one that leaked with a backup of the folder opens nothing. */
-  async writeToken(): Promise<string> {
-    const token = Buffer.from(this.#io.random.bytes(TOKEN_BYTES)).toString('base64url');
-    await this.#io.files.replaceFile(this.tokenFile, Buffer.from(`${token}\n`), 0o600);
-    return token;
+  /**
+   * A fresh bearer token for this run: one that leaked with a backup of the folder opens nothing. On a full disk the
+   * space held back is used, and at last the old token's own bytes: a node must start there too.
+   */
+  async writeToken(reserve: SpaceReserve): Promise<string> {
+    const { files, random } = this.#io;
+    const token = Buffer.from(random.bytes(TOKEN_BYTES)).toString('base64url');
+    const bytes = Buffer.from(`${token}\n`);
+    try {
+      await files.replaceFile(this.tokenFile, bytes, 0o600);
+      return token;
+    } catch (thrown) {
+      if (!isFull(thrown)) throw refusal(this.path, messageOf(thrown));
+    }
+    try {
+      if (await reserve.giveUp()) await files.replaceFile(this.tokenFile, bytes, 0o600);
+      else await this.#overwriteToken(bytes);
+      return token;
+    } catch (thrown) {
+      throw refusal(this.path, `the disk is full; free some space (${messageOf(thrown)})`);
+    }
+  }
+
+  async #overwriteToken(bytes: Uint8Array): Promise<void> {
+    const { files } = this.#io;
+    const file = await files.open(this.tokenFile, 'write');
+    try {
+      await files.write(file, 0, bytes);
+      await files.sync(file);
+    } finally {
+      await files.close(file);
+    }
   }
 
   async close(): Promise<void> {
     await this.#lock.release();
   }
+}
+
+function isFull(thrown: unknown): boolean {
+  return thrown instanceof FileError && thrown.code === 'NO_SPACE';
 }
 
 function refusal(path: string, reason: string): DaemonError {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { Files } from '../io/files.js';
+import { SpaceReserve } from '../io/space-reserve.js';
 import { MAP_RESERVE_BYTES } from './limits.js';
 import type { MapChange } from './map/map-environment.js';
 import type { MapRows } from './map/map-rows.js';
@@ -10,54 +10,17 @@ import { StoreError } from './store-error.js';
 /** The file's name in the map's folder. */
 export const RESERVE_NAME = 'reserve';
 
-/**
- * Disk space held back for one full checkpoint: a preallocated file that is given up when a commit meets a full disk,
- * and taken again when there is room. Without it a full disk could not even be emptied (P5).
- */
+/** Disk space held back for one full checkpoint: trims and deletes must be able to end on a full disk. */
 export class MapReserve {
-  readonly #path: string;
-  readonly #files: Files;
-  readonly #log: Log;
-  #held = false;
+  readonly #space: SpaceReserve;
 
   constructor(options: { directory: string }, dependencies: { files: Files; log: Log }) {
-    this.#path = join(options.directory, RESERVE_NAME);
-    this.#files = dependencies.files;
-    this.#log = dependencies.log;
+    const path = join(options.directory, RESERVE_NAME);
+    this.#space = new SpaceReserve({ path, bytes: MAP_RESERVE_BYTES, purpose: 'a checkpoint' }, dependencies);
   }
 
-  /** Takes the reserve if it is not held; says so when the disk has no room for it. */
-  async hold(): Promise<void> {
-    if (this.#held) return;
-    try {
-      const file = await this.#files.open(this.#path, (await this.#files.exists(this.#path)) ? 'write' : 'create');
-      try {
-        await this.#files.allocate(file, 0, MAP_RESERVE_BYTES);
-        this.#held = true;
-      } catch (thrown) {
-        await this.#files.truncate(file, 0);
-        throw thrown;
-      } finally {
-        await this.#files.close(file);
-      }
-    } catch (thrown) {
-      this.#log.warn(
-        { error: messageOf(thrown) },
-        'store: no room to hold back space for a checkpoint; free some disk space',
-      );
-    }
-  }
-
-  async #giveUp(): Promise<boolean> {
-    if (!this.#held) return false;
-    const file = await this.#files.open(this.#path, 'write');
-    try {
-      await this.#files.truncate(file, 0);
-    } finally {
-      await this.#files.close(file);
-    }
-    this.#held = false;
-    return true;
+  hold(): Promise<void> {
+    return this.#space.hold();
   }
 
   /** Commits; on a full disk gives up the reserve and tries once more. */
@@ -65,8 +28,7 @@ export class MapReserve {
     try {
       await rows.commit(changes);
     } catch (thrown) {
-      if (!(thrown instanceof StoreError) || thrown.code !== 'FULL' || !(await this.#giveUp())) throw thrown;
-      this.#log.warn({}, 'store: the disk is full; the space held back for checkpoints is being used');
+      if (!(thrown instanceof StoreError) || thrown.code !== 'FULL' || !(await this.#space.giveUp())) throw thrown;
       await rows.commit(changes);
     }
   }
