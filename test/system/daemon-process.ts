@@ -31,8 +31,8 @@ export interface CommandResult {
 }
 
 export interface DaemonOptions {
-  /** Registers the clean-up: `onTestFinished` in a test, `afterAll` for a daemon that several tests share. */
-  readonly atEnd: (cleanUp: () => Promise<void>) => void;
+  /** Takes the clean-up: `onTestFinished`, or a list that `afterAll` goes through for a daemon that tests share. */
+  readonly atEnd: (cleanUp: () => Promise<void>) => unknown;
   /** More flags of `gfs -d`. */
   readonly flags?: readonly string[];
   /** Lines of its configuration file, by section. Segments are small unless it says otherwise. */

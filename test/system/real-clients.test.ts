@@ -11,6 +11,11 @@ const MIB = 1 << 20;
 const SIZE = 48 * MIB;
 
 let daemon: DaemonProcess;
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterAll(async () => {
+  for (const cleanUp of cleanUps) await cleanUp();
+});
 let image: string;
 let imageHash: string;
 /** What the image really holds, for what a thin volume may take. */
@@ -23,7 +28,7 @@ async function sha256(file: string): Promise<string> {
 }
 
 beforeAll(async () => {
-  daemon = await DaemonProcess.start({ atEnd: afterAll });
+  daemon = await DaemonProcess.start({ atEnd: (cleanUp) => cleanUps.push(cleanUp) });
   // Data, long holes, short holes, and something in the very last byte.
   const random = new SeededRandom(21);
   const bytes = Buffer.alloc(SIZE);
