@@ -4,16 +4,19 @@
  *     control/node                 {"formatVersion":1}   made on the first start, before any layer
  *     control/volume/ID            VolumeRow as JSON
  *     control/name/NAME            {"id":ID}             one for each live volume: makes names unique
+ *     control/making/ID            {}                    a volume that is being made: written before its key and layer
  *     control/class/NAME           StorageClass as JSON; built-in classes have none
  *     control/data-key/NUMBER      wrapped data key, as the vault gave it
  *     control/data-key-counter     {"last":NUMBER}       the highest number ever used
  *     control/events/FIRST         JSON array of events, FIRST is the id of the first (16 digits)
  *
- * A volume that is neither live, retained nor deleting has no row: its layer and keys are then orphans of a crash.
+ * A volume that is neither live, retained nor deleting has no row. Its layer and keys are orphans of a crash if a
+ * creation was under way, and otherwise the proof that rows were lost.
  */
 export const NODE_KEY = 'control/node';
 export const VOLUME_PREFIX = 'control/volume/';
 export const NAME_PREFIX = 'control/name/';
+export const MAKING_PREFIX = 'control/making/';
 export const CLASS_PREFIX = 'control/class/';
 export const DATA_KEY_PREFIX = 'control/data-key/';
 export const DATA_KEY_COUNTER = 'control/data-key-counter';
@@ -29,6 +32,10 @@ export function volumeKey(id: string): string {
 
 export function nameKey(name: string): string {
   return NAME_PREFIX + name;
+}
+
+export function makingKey(id: string): string {
+  return MAKING_PREFIX + id;
 }
 
 export function classKey(name: string): string {

@@ -4,7 +4,7 @@ import { decodeJson, encodeJson } from '../meta/json-value.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import type { LayerSummary, VolumeHost } from '../volume/volume-host.js';
-import { ControlError } from './control-error.js';
+import { codeOf, ControlError } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import { KEY_LOADS_MAX } from './limits.js';
 import { CONTROL_FORMAT_VERSION, NODE_KEY } from './meta-keys.js';
@@ -41,11 +41,12 @@ export async function startVolumes(dependencies: NodeStartDependencies): Promise
   await table.load();
   const layers = new Map(host.layers().map((layer): [number, LayerSummary] => [layer.layer, layer]));
 
-  // 2. Orphans go, but only if every row is known: a layer whose row cannot be read is not an orphan.
-  const known = await isKnownNode(dependencies.meta, layers.size);
+  // 2. Orphans go, but only if every row is known: a layer whose row cannot be read, or was lost, is not an orphan.
+  const mark = await nodeMark(dependencies.meta, layers.size);
+  if (mark === 'damaged') findings.push(lostMarkProblem());
   if (table.lost.length > 0) findings.push(...table.lost.map(lostRowProblem));
-  else if (!known) findings.push(lostMetaProblem(layers.size));
-  else await removeOrphans(dependencies, layers, keyNumbers);
+  else if (mark === 'missing') findings.push(lostMetaProblem(layers.size, 'but the records of volumes are empty'));
+  else if (mark === 'present') findings.push(...(await removeOrphans(dependencies, layers, keyNumbers)));
 
   // 3. One new version of each row that needs it: a new epoch before each open, the size that the layer has, and the
   //    end of ephemeral volumes.
@@ -80,11 +81,18 @@ export function rowAtStart(row: VolumeRow, layer: LayerSummary | undefined): Vol
 }
 
 /**
- * Whether these rows belong to these layers. The mark is made before the first layer, so layers without a mark mean
+ * What says that these rows belong to these layers. The mark is made before the first layer, so layers without a mark mean
  * that the MetaStore was lost or emptied, and then nothing may be removed because of what it does not say.
  */
-async function isKnownNode(meta: MetaStore, layers: number): Promise<boolean> {
-  const mark = await meta.get(NODE_KEY);
+async function nodeMark(meta: MetaStore, layers: number): Promise<'present' | 'missing' | 'damaged'> {
+  let mark;
+  try {
+    mark = await meta.get(NODE_KEY);
+  } catch (thrown) {
+    // One damaged record keeps nobody from volumes whose rows are whole.
+    if (codeOf(thrown) === 'DAMAGED') return 'damaged';
+    throw thrown;
+  }
   if (mark !== null) {
     const { formatVersion } = (decodeJson(mark) ?? {}) as { formatVersion?: unknown };
     if (typeof formatVersion === 'number' && formatVersion > CONTROL_FORMAT_VERSION) {
@@ -93,32 +101,37 @@ async function isKnownNode(meta: MetaStore, layers: number): Promise<boolean> {
         { code: 'FAILED', step: 'read volumes' },
       );
     }
-    return true;
+    return 'present';
   }
-  if (layers > 0) return false;
+  if (layers > 0) return 'missing';
   await meta.transaction({
     compare: [{ key: NODE_KEY, revision: 0 }],
     set: [{ key: NODE_KEY, value: encodeJson({ formatVersion: CONTROL_FORMAT_VERSION }) }],
   });
-  return true;
+  return 'present';
 }
 
 async function removeOrphans(
   { table, host, dataKeys, retries, log }: NodeStartDependencies,
   layers: ReadonlyMap<number, LayerSummary>,
   keyNumbers: ReadonlySet<number>,
-): Promise<void> {
+): Promise<Problem[]> {
   const rows = table.all().map(({ row }) => row);
   const usedLayers = new Set(rows.map((row) => row.layer));
   const usedKeys = new Set(rows.flatMap((row) => row.dataKeyNumbers));
   const orphanLayers = [...layers.values()].filter(({ layer }) => !usedLayers.has(layer));
   const orphanKeys = [...keyNumbers].filter((number) => !usedKeys.has(number));
-  if (orphanLayers.length + orphanKeys.length === 0) return;
+  const announced = await table.announced();
+  if (orphanLayers.length > announced.length) {
+    return [lostMetaProblem(orphanLayers.length, 'that no volume names and no unfinished creation explains')];
+  }
+  if (orphanLayers.length + orphanKeys.length + announced.length === 0) return [];
   log.info({ layers: orphanLayers.length, keys: orphanKeys.length }, 'removing what unfinished creations left');
   // Layers before keys, as in every removal.
   const remove = async (): Promise<void> => {
     for (const { layer } of orphanLayers) await host.dropLayer(layer);
     for (const number of orphanKeys) await dataKeys.erase([number]);
+    await table.withdraw(announced);
   };
   try {
     await remove();
@@ -126,6 +139,7 @@ async function removeOrphans(
     log.warn({ error: messageOf(thrown) }, 'the remains of unfinished creations could not be removed yet');
     retries.failed('remains of unfinished creations', thrown, remove);
   }
+  return [];
 }
 
 function lostRowProblem({ key, reason }: { key: string; reason: string }): Problem {
@@ -138,12 +152,22 @@ function lostRowProblem({ key, reason }: { key: string; reason: string }): Probl
   };
 }
 
-function lostMetaProblem(layers: number): Problem {
+function lostMarkProblem(): Problem {
+  return {
+    subject: `record ${NODE_KEY}`,
+    reason: 'the mark of this node cannot be read; volumes are served, remains of unfinished creations are kept',
+    remedy: 'restore meta/ in the storage path from a copy, the newest there is',
+    lastError: '',
+    nextTryMs: 0,
+  };
+}
+
+function lostMetaProblem(layers: number, what: string): Problem {
   return {
     subject: 'meta',
-    reason: `the store holds ${layers} layers, but the records of volumes are empty: they were lost or replaced`,
+    reason: `the store holds ${layers} ${layers === 1 ? 'layer' : 'layers'}, ${what}: records were lost or replaced`,
     remedy:
-      'stop the daemon and restore meta/ in the storage path from a copy; the data is still there and is not touched',
+      'stop the daemon and restore the newest copy of meta/ in the storage path; the data is still there and is not touched',
     lastError: '',
     nextTryMs: 0,
   };

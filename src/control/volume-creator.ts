@@ -8,7 +8,7 @@ import type { VolumeRow } from '../model/volume-row.js';
 import { checkBlockBytes, checkReplicas, checkVolumeSize, checkVolumeType } from '../model/volume-size.js';
 import type { DataKey, LayerId, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
 import { type Caller, throwIfCancelled } from './caller.js';
-import { invalid } from './control-error.js';
+import { codeOf, invalid } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import type { Retries } from './retries.js';
 import { type StorageClasses, stepOf } from './storage-classes.js';
@@ -102,6 +102,7 @@ export class VolumeInTheMaking {
     await this.#handle?.close();
     await this.#dependencies.host.dropLayer(this.row.layer as LayerId);
     await this.#dependencies.dataKeys.erase(this.row.dataKeyNumbers);
+    await this.#dependencies.table.withdraw([this.row.id]);
   }
 
   #wipe(): void {
@@ -110,7 +111,10 @@ export class VolumeInTheMaking {
   }
 }
 
-/** Makes volumes: keys, then layer, then row. A crash between two of them leaves orphans that the next start removes. */
+/**
+ * Makes volumes: a note that one is being made, keys, then layer, then row. A crash between two of them leaves orphans
+ * that the note explains, and that the next start removes.
+ */
 export class VolumeCreator {
   readonly #blockBytesDefault: number;
   readonly #dependencies: VolumeCreatorDependencies;
@@ -125,7 +129,7 @@ export class VolumeCreator {
    * When this throws, or the caller has gone, nothing of it is left.
    */
   async prepare(request: CreateRequest, caller: Caller): Promise<VolumeInTheMaking> {
-    const { table, host, dataKeys, classes } = this.#dependencies;
+    const { table, dataKeys, classes } = this.#dependencies;
     const draft = this.#draft(request);
     const storageClass = classes.get(request.storageClass);
     const releases = [table.reserve(draft.name), classes.hold(storageClass.name)];
@@ -133,14 +137,17 @@ export class VolumeCreator {
       for (const one of releases) one();
     };
     const keys: DataKey[] = [];
+    let mayHaveLayer = false;
     try {
       throwIfCancelled(caller);
+      await stepOf('note creation', table.announce(draft.id));
       if (draft.encrypted) {
         const made = await stepOf('make data key', dataKeys.make());
         keys.push({ number: made.number, secret: made.secret });
       }
       throwIfCancelled(caller);
-      const layer = await stepOf('make layer', host.createLayer(draft.blockBytes, draft.sizeBytes));
+      mayHaveLayer = true;
+      const layer = await stepOf('make layer', this.#makeLayer(draft));
       const row = { ...draft, layer, dataKeyNumbers: keys.map((key) => key.number) };
       const making = new VolumeInTheMaking(row, keys, release, this.#dependencies);
       if (caller.signal?.aborted === true) {
@@ -150,7 +157,9 @@ export class VolumeCreator {
       return making;
     } catch (thrown) {
       release();
-      await this.#eraseUnused(keys);
+      // Of a layer that failed half way the next start finds what there is; only a full disk says that there is none.
+      if (codeOf(thrown) === 'FULL') mayHaveLayer = false;
+      await this.#clear(draft.id, keys, mayHaveLayer);
       throw thrown;
     }
   }
@@ -192,16 +201,28 @@ export class VolumeCreator {
     return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
   }
 
-  async #eraseUnused(keys: readonly DataKey[]): Promise<void> {
-    if (keys.length === 0) return;
+  /** A store that was lost or set back counts from before: what old rows name must never become new data. */
+  async #makeLayer({ blockBytes, sizeBytes }: VolumeRow): Promise<LayerId> {
+    const { host, table } = this.#dependencies;
+    for (;;) {
+      const layer = await host.createLayer(blockBytes, sizeBytes);
+      if (!table.namesLayer(layer)) return layer;
+      await host.dropLayer(layer);
+    }
+  }
+
+  async #clear(id: string, keys: readonly DataKey[], mayHaveLayer: boolean): Promise<void> {
     for (const key of keys) key.secret.fill(0);
-    const { dataKeys, retries } = this.#dependencies;
+    const { dataKeys, table, retries } = this.#dependencies;
     const numbers = keys.map((key) => key.number);
-    const erase = (): Promise<void> => dataKeys.erase(numbers);
+    const clear = async (): Promise<void> => {
+      await dataKeys.erase(numbers);
+      if (!mayHaveLayer) await table.withdraw([id]);
+    };
     try {
-      await erase();
+      await clear();
     } catch (thrown) {
-      retries.failed(`unused data key ${numbers.join(', ')}`, thrown, erase);
+      retries.failed(`remains of unfinished volume ${id}`, thrown, clear);
     }
   }
 }

@@ -7,7 +7,15 @@ import { parseVolumeRow } from '../model/row-shape.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { ControlError } from './control-error.js';
 import { VOLUMES_MAX } from './limits.js';
-import { NAME_PREFIX, nameKey, ROWS_PER_TRANSACTION, VOLUME_PREFIX, volumeKey } from './meta-keys.js';
+import {
+  MAKING_PREFIX,
+  makingKey,
+  NAME_PREFIX,
+  nameKey,
+  ROWS_PER_TRANSACTION,
+  VOLUME_PREFIX,
+  volumeKey,
+} from './meta-keys.js';
 import { VolumeRecord } from './volume-record.js';
 
 export interface RowChange {
@@ -85,6 +93,33 @@ export class VolumeTable {
     };
   }
 
+  /** Whether the record of any volume names this layer, also of one whose layer is not there. */
+  namesLayer(layer: number): boolean {
+    for (const { row } of this.#records.values()) if (row.layer === layer) return true;
+    return false;
+  }
+
+  /**
+   * Notes that a volume is being made, before anything of it is. A start takes a layer without a row for the remains of
+   * a creation only as far as such notes explain it: otherwise lost or set back rows would cost their data.
+   */
+  async announce(id: string): Promise<void> {
+    await this.#meta.transaction({ set: [{ key: makingKey(id), value: encodeJson({}) }] });
+  }
+
+  /** Ids of the volumes that were being made when the last run ended. */
+  async announced(): Promise<string[]> {
+    const { entries, damaged } = await this.#meta.list(MAKING_PREFIX);
+    return [...entries.map((entry) => entry.key), ...damaged].map((key) => key.slice(MAKING_PREFIX.length));
+  }
+
+  /** Nothing is left of these creations. */
+  async withdraw(ids: readonly string[]): Promise<void> {
+    for (let at = 0; at < ids.length; at += ROWS_PER_TRANSACTION) {
+      await this.#meta.transaction({ delete: ids.slice(at, at + ROWS_PER_TRANSACTION).map(makingKey) });
+    }
+  }
+
   /** Makes the row of a live volume durable; its name was reserved. From then on the volume exists. */
   async insert(row: VolumeRow): Promise<VolumeRecord> {
     assert(row.phase === 'live' && this.#names.get(row.name) === '', 'a new row is live and its name reserved');
@@ -97,6 +132,7 @@ export class VolumeTable {
         { key: volumeKey(row.id), value: encodeJson(row) },
         { key: nameKey(row.name), value: encodeJson({ id: row.id }) },
       ],
+      delete: [makingKey(row.id)],
     });
     if (!outcome.committed) throw this.#nameTaken(row.name);
     const record = new VolumeRecord(row, outcome.revision);

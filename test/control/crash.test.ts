@@ -29,6 +29,7 @@ async function expectWhole(world: FakeWorld, plane: ControlPlane): Promise<void>
       .map((row) => row.name)
       .sort(),
   );
+  expect((await world.meta.list('control/making/')).entries).toEqual([]);
   expect(plane.problems()).toEqual([]);
 }
 
@@ -82,7 +83,7 @@ describe('a crash at every step', () => {
       expect(more).toEqual([]);
       if (volume !== undefined) expect(volume).toMatchObject({ name: 'web', state: 'available', encrypted: true });
     });
-    expect(steps).toBe(4); // vault file, key record, layer, row
+    expect(steps).toBe(5); // note, vault file, key record, layer, row
   });
 
   it('of a deletion under Retain leaves it live or retained, with its data', async () => {
@@ -155,7 +156,7 @@ describe('a crash at every step', () => {
       const plane = await world.start();
       await plane.volumes.create(request('keep'), TESTER);
       await plane.volumes.create(request('scratch', { volumeType: 'ephemeral' }), TESTER);
-      world.crash.arm(2, false);
+      world.crash.arm(3, false);
       await plane.volumes.create(request('half'), TESTER).catch(() => undefined);
       world.kill();
       return world;
@@ -180,7 +181,7 @@ describe('a crash at every step', () => {
     const world = new FakeWorld();
     const dying = await world.start();
     // The key's file is there, its record is not: only the file knows that 1 was used.
-    world.crash.arm(0, false);
+    world.crash.arm(1, false);
     await createWeb(dying).catch(() => undefined);
     world.kill();
     const plane = await world.start();
