@@ -1,3 +1,4 @@
+import { checkVolumeName } from '../model/volume-name.js';
 import { ControlError, invalid } from './control-error.js';
 import { CANDIDATES_SHOWN_MAX, ID_PREFIX_LENGTH_MIN, REFERENCE_LENGTH_MAX } from './limits.js';
 import type { VolumeRecord } from './volume-record.js';
@@ -7,6 +8,7 @@ import type { VolumeTable } from './volume-table.js';
 export type Among = 'live' | 'retained' | 'any';
 
 const ID_PREFIX_PATTERN = /^[0-9a-f-]+$/;
+const UUID_PATTERN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * The one volume that a reference means. Throws NOT_FOUND, or AMBIGUOUS with the ids that it could mean. A full id
@@ -31,6 +33,23 @@ export function findVolume(table: VolumeTable, reference: string, among: Among):
     if (begun.length > 0) return onlyOne(begun, reference);
   }
   throw notFound(table, reference, among);
+}
+
+/** After waiting for its turn: the volume may have been renamed, and its name given to another. */
+export function refuseOther(table: VolumeTable, reference: string, among: Among, record: VolumeRecord): void {
+  if (findVolume(table, reference, among) === record) return;
+  throw new ControlError(`"${reference}" has just come to mean another volume; look again`, {
+    code: 'NOT_FOUND',
+    what: 'volume',
+    reference,
+  });
+}
+
+/** A name that a volume may get. One that looks like an id would hide the volume that has that id. */
+export function checkNewName(name: string): string {
+  checkVolumeName(name);
+  if (UUID_PATTERN.test(name)) throw invalid('name', `"${name}" looks like the id of a volume; choose another name`);
+  return name;
 }
 
 function fits(phase: string, among: Among): boolean {

@@ -147,8 +147,14 @@ export class StorageClasses {
         const who = users.length === 0 ? 'a volume that is being created' : `${names.join(', ')}${more}`;
         throw refused('class-in-use', `storage class ${name} is used by ${who}; delete (and purge) those first`);
       }
-      await stepOf('delete storage class', meta.transaction({ delete: [classKey(name)] }));
+      // Out of sight in the turn in which its users were counted, so that no volume is made with it meanwhile.
       this.#classes.delete(name);
+      try {
+        await stepOf('delete storage class', meta.transaction({ delete: [classKey(name)] }));
+      } catch (thrown) {
+        if (storageClass !== undefined) this.#classes.set(name, storageClass);
+        throw thrown;
+      }
       this.#damaged = this.#damaged.filter((other) => other !== name);
       events.append({
         kind: 'class.deleted',

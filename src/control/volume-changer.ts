@@ -1,6 +1,5 @@
 import { formatSize } from '../base/size.js';
 import { checkLabelKey, checkLabels } from '../model/label.js';
-import { checkVolumeName } from '../model/volume-name.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { checkVolumeSize } from '../model/volume-size.js';
 import type { VolumeHandle } from '../volume/volume-host.js';
@@ -8,7 +7,7 @@ import type { Caller } from './caller.js';
 import { ControlError, invalid, refused, toControlError } from './control-error.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
-import { findVolume } from './find-volume.js';
+import { checkNewName, findVolume, refuseOther } from './find-volume.js';
 import { stepOf } from './storage-classes.js';
 import type { VolumeOpener } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
@@ -54,7 +53,7 @@ export class VolumeChanger {
 
   rename(reference: string, name: string, caller: Caller): Promise<VolumeRecord> {
     return this.#onLive(reference, async (record) => {
-      checkVolumeName(name);
+      checkNewName(name);
       const before = record.row.name;
       if (name === before) return;
       refuseConnected(
@@ -167,7 +166,7 @@ export class VolumeChanger {
     return record.mutex.run(async () => {
       const { row } = record;
       if (row.phase !== 'retained' || row.retained === null) throw wrongState(record, 'restored', 'it is not retained');
-      const wanted = checkVolumeName(name === '' ? row.retained.formerName : name);
+      const wanted = checkNewName(name === '' ? row.retained.formerName : name);
       // A new writer begins: the epoch grows in the same transaction that gives it its name.
       const next: VolumeRow = { ...row, name: wanted, phase: 'live', retained: null, epoch: row.epoch + 1 };
       try {
@@ -194,6 +193,7 @@ export class VolumeChanger {
     await record.mutex.run(async () => {
       // What came before in the queue may have deleted it.
       if (record.row.phase !== 'live') throw wrongState(record, 'changed');
+      refuseOther(this.#dependencies.table, reference, 'live', record);
       await work(record);
     });
     return record;

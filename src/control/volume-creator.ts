@@ -3,13 +3,13 @@ import type { Clock, Random } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { checkLabels } from '../model/label.js';
-import { checkVolumeName } from '../model/volume-name.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { checkBlockBytes, checkReplicas, checkVolumeSize, checkVolumeType } from '../model/volume-size.js';
 import type { DataKey, LayerId, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
 import { type Caller, throwIfCancelled } from './caller.js';
-import { codeOf, invalid } from './control-error.js';
+import { codeOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
+import { checkNewName } from './find-volume.js';
 import type { Retries } from './retries.js';
 import { type StorageClasses, stepOf } from './storage-classes.js';
 import type { VolumeRecord } from './volume-record.js';
@@ -39,8 +39,6 @@ export interface VolumeCreatorDependencies {
   readonly random: Random;
   readonly log: Log;
 }
-
-const UUID_PATTERN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** A volume with keys and a layer that has no row yet: it can be written, and undone, but nobody can see it. */
 export class VolumeInTheMaking {
@@ -165,9 +163,7 @@ export class VolumeCreator {
   }
 
   #draft(request: CreateRequest): VolumeRow {
-    const name = checkVolumeName(request.name);
-    // A name that looks like an id would hide the volume that has that id.
-    if (UUID_PATTERN.test(name)) throw invalid('name', `"${name}" looks like the id of a volume; choose another name`);
+    const name = checkNewName(request.name);
     const storageClass = this.#dependencies.classes.get(request.storageClass);
     const blockBytes = checkBlockBytes(request.blockBytes === 0 ? this.#blockBytesDefault : request.blockBytes);
     checkLabels(request.labels);

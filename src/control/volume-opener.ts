@@ -48,6 +48,11 @@ export class VolumeOpener {
     if (fault !== '') {
       wipe(keys);
       this.#damaged(record, fault);
+      // A store that is being reopened knows no layers for a while, and that passes.
+      if (layer === undefined && this.#dependencies.host.report().state !== 'ready') {
+        const subject = retrySubject(record);
+        this.#dependencies.retries.failed(subject, new Error(fault), () => this.#tryAgain(record));
+      }
       return;
     }
     let loaded: DataKey[];
@@ -101,7 +106,6 @@ export class VolumeOpener {
   /** Takes it from its clients and closes it; what was in flight completes first. */
   async close(record: VolumeRecord): Promise<void> {
     await this.#dependencies.exports.close(record.id);
-    this.#dependencies.retries.settled(retrySubject(record));
     const { handle } = record;
     if (handle !== null) await handle.close();
     record.move({ state: 'closed' });

@@ -7,7 +7,7 @@ import { refused } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
-import { findVolume } from './find-volume.js';
+import { findVolume, refuseOther } from './find-volume.js';
 import type { Retries } from './retries.js';
 import { type StorageClasses, stepOf } from './storage-classes.js';
 import { retrySubject, type VolumeOpener } from './volume-opener.js';
@@ -58,6 +58,7 @@ export class VolumeRemover {
         );
       }
       if (row.phase === 'deleting') throw refused('state', `volume ${name} is being deleted already`);
+      refuseOther(this.#dependencies.table, reference, 'live', record);
       this.#refuseProtected(record);
       if (!force)
         refuseConnected(record, this.#dependencies.exports, 'delete it with --force, which removes it for good');
@@ -125,7 +126,7 @@ export class VolumeRemover {
   }
 
   async #retain(record: VolumeRecord, caller: Caller): Promise<Removal> {
-    const { clock, events, opener } = this.#dependencies;
+    const { clock, events, opener, retries } = this.#dependencies;
     const { row } = record;
     const next: VolumeRow = {
       ...row,
@@ -136,6 +137,7 @@ export class VolumeRemover {
     };
     await this.#changeOffline(record, next, 'retain volume');
     await opener.close(record);
+    retries.settled(retrySubject(record));
     events.append({
       ...eventOf(record, caller),
       kind: 'volume.retained',
