@@ -1,12 +1,22 @@
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { KeyVault, MadeKey } from '../crypto/data-key-vault.js';
+import type { KeyVault, MadeKey, MetaCopy } from '../crypto/data-key-vault.js';
 import { decodeJson, encodeJson } from '../meta/json-value.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import type { DataKey } from '../volume/volume-host.js';
 import { codeOf, ControlError, refused } from './control-error.js';
 import { DATA_KEY_COUNTER, DATA_KEY_PREFIX, dataKeyKey } from './meta-keys.js';
 import { Mutex } from './mutex.js';
+
+/** What the MetaStore holds of wrapped data keys; a damaged one is there, and empty. For the vault that is to be opened. */
+export async function wrappedCopies(meta: MetaStore): Promise<MetaCopy[]> {
+  const { entries, damaged } = await meta.list(DATA_KEY_PREFIX);
+  const numberOf = (key: string): number => Number(key.slice(DATA_KEY_PREFIX.length));
+  return [
+    ...entries.map(({ key, value }) => ({ number: numberOf(key), record: value })),
+    ...damaged.map((key) => ({ number: numberOf(key), record: new Uint8Array(0) })),
+  ];
+}
 
 /**
  * Data keys of volumes: their numbers, and their wrapped copies in the MetaStore (the vault keeps the other copy).

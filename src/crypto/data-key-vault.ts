@@ -68,6 +68,16 @@ export interface VaultOptions {
   /** The `keys` folder of the storage path; made when it is not there. */
   readonly keysPath: string;
   readonly provider: KeyProviderOptions;
+  /**
+   * The wrapped copies that the MetaStore holds, damaged ones included. They say that a master key was in use when the
+   * whole folder is lost: a new one in its place would hide that, and would refuse the old one when it is brought back.
+   */
+  readonly metaCopies?: readonly MetaCopy[];
+}
+
+export interface MetaCopy {
+  readonly number: number;
+  readonly record: Uint8Array;
 }
 
 const FILE_NAME_PATTERN = /^([1-9]\d{0,9})\.json$/;
@@ -102,7 +112,7 @@ export class DataKeyVault implements KeyVault {
     let provider: KeyProvider | null = null;
     try {
       await makeFolders(dependencies.files, options.keysPath);
-      const records = () => storedRecords(dependencies.files, dataPathOf(options.keysPath));
+      const records = () => storedRecords(dependencies.files, dataPathOf(options.keysPath), options.metaCopies ?? []);
       const proof = await proveMasterKey(options, dependencies, records, async (mayCreate) => {
         const opened = await openKeyProvider(options.provider, { keysPath: options.keysPath, mayCreate }, dependencies);
         provider = opened.provider;
@@ -300,8 +310,12 @@ async function storedNumbers(files: Files, dataPath: string): Promise<number[]> 
   return numbers.filter((number) => number > 0 && number <= DATA_KEY_NUMBER_MAX).sort((left, right) => left - right);
 }
 
-/** Every intact file copy; `count` counts the damaged ones too. */
-async function storedRecords(files: Files, dataPath: string): Promise<{ count: number; records: WrappedKeyRecord[] }> {
+/** Every intact copy, those of files first; `count` counts the damaged ones too. */
+async function storedRecords(
+  files: Files,
+  dataPath: string,
+  metaCopies: readonly MetaCopy[],
+): Promise<{ count: number; records: WrappedKeyRecord[] }> {
   const numbers = await storedNumbers(files, dataPath);
   const records: WrappedKeyRecord[] = [];
   for (const number of numbers) {
@@ -309,5 +323,9 @@ async function storedRecords(files: Files, dataPath: string): Promise<{ count: n
     const record = bytes === null ? null : decodeWrappedKey(bytes, number);
     if (record !== null) records.push(record);
   }
-  return { count: numbers.length, records };
+  for (const { number, record } of metaCopies) {
+    const decoded = decodeWrappedKey(record, number);
+    if (decoded !== null) records.push(decoded);
+  }
+  return { count: numbers.length + metaCopies.length, records };
 }

@@ -4,7 +4,8 @@ import { errnoOf, messageOf } from '../base/errors.js';
 import { CloseStack, type Closable } from '../base/lifecycle.js';
 import type { Log } from '../base/log.js';
 import { ControlPlane } from '../control/control-plane.js';
-import { DataKeyVault } from '../crypto/data-key-vault.js';
+import { wrappedCopies } from '../control/data-keys.js';
+import { DataKeyVault, type MetaCopy } from '../crypto/data-key-vault.js';
 import { fileModeOf } from '../crypto/secret-file.js';
 import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
 import type { BlockKeys, Checksums } from '../io/block-keys.js';
@@ -128,14 +129,14 @@ export class Node implements Closable {
     const { freeBytes } = await files.space(settings.storagePath);
     if (freeBytes < RESERVE_BYTES / 2) await reserve.giveUp();
     const token = await folder.writeToken(reserve);
-    // 2. Keys: a provider that cannot be used locks encrypted volumes and nothing else.
-    this.#vault = this.#closing.push(await this.#openVault(folder));
-    // 3. What is known of volumes.
+    // 2. What is known of volumes.
     const lmdb = await this.#naming(folder.metaPath, () => LmdbMetaStore.open({ path: folder.metaPath }, { clock }));
     const meta = this.#closing.push(new ReservedMetaStore(lmdb, reserve));
     // Its files may be new, and LMDB does not sync the folder.
     await files.syncDirectory(folder.metaPath);
     for (const damage of lmdb.damage) log.error({ damage }, `daemon: metadata: ${damage}`);
+    // 3. Keys: a provider that cannot be used locks encrypted volumes and nothing else.
+    this.#vault = this.#closing.push(await this.#openVault(folder, await wrappedCopies(meta)));
     // 4. The store: recovery happens here.
     const host = await this.#naming(settings.storagePath, () =>
       openVolumeHost(
@@ -211,10 +212,10 @@ export class Node implements Closable {
     );
   }
 
-  async #openVault(folder: StorageFolder): Promise<DataKeyVault> {
+  async #openVault(folder: StorageFolder, metaCopies: readonly MetaCopy[]): Promise<DataKeyVault> {
     const { files, clock, random, log, environment } = this.#io;
     const vault = await DataKeyVault.open(
-      { keysPath: folder.keysPath, provider: this.#settings.keyProvider },
+      { keysPath: folder.keysPath, provider: this.#settings.keyProvider, metaCopies },
       { files, random, clock, environment, modeOf: fileModeOf },
     );
     for (const warning of vault.warnings) log.warn({}, `daemon: keys: ${warning}`);

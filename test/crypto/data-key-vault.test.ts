@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CryptoError } from '../../src/crypto/crypto-error.js';
-import { DataKeyVault } from '../../src/crypto/data-key-vault.js';
+import { DataKeyVault, type MetaCopy } from '../../src/crypto/data-key-vault.js';
 import type { KeyProviderOptions } from '../../src/crypto/key-provider.js';
 import { ManualClock } from '../base/manual-clock.js';
 import { SeededRandom } from '../base/seeded-random.js';
@@ -12,9 +12,13 @@ const CHECK = '/keys/check.json';
 let seed = 1;
 
 /** Each start has a randomness of its own, as a process has. */
-async function open(files: MemoryFiles, provider: KeyProviderOptions = { provider: 'file' }): Promise<DataKeyVault> {
+async function open(
+  files: MemoryFiles,
+  provider: KeyProviderOptions = { provider: 'file' },
+  metaCopies: readonly MetaCopy[] = [],
+): Promise<DataKeyVault> {
   const vault = await DataKeyVault.open(
-    { keysPath: '/keys', provider },
+    { keysPath: '/keys', provider, metaCopies },
     {
       files,
       random: new SeededRandom(++seed * 7919),
@@ -218,6 +222,30 @@ describe('DataKeyVault with a master key that is not to be had', () => {
     const files = new MemoryFiles();
     files.failOn = (call) => call === 'makeDirectory';
     expect((await open(files)).state).toMatchObject({ usable: false, error: { fault: { code: 'IO' } } });
+  });
+
+  it('makes no new master key when the whole folder is lost, and takes the old one back', async () => {
+    const before = new MemoryFiles();
+    const { record } = await (await open(before)).create(1);
+    const master = before.content.get(MASTER);
+    const files = new MemoryFiles();
+    const lost = await open(files, { provider: 'file' }, [{ number: 1, record }]);
+    expect(lost.state).toMatchObject({ usable: false, error: { code: 'MISSING' } });
+    expect([...files.content.keys()].filter((path) => path.endsWith('.json') || path === MASTER)).toEqual([]);
+    if (master !== undefined) files.content.set(MASTER, master);
+    const back = await open(files, { provider: 'file' }, [{ number: 1, record }]);
+    expect(back.state).toEqual({ usable: true });
+    expect(await back.load(1, record)).toMatchObject({ number: 1, healed: { copy: 'file' } });
+  });
+
+  it('finds a wrong master key out by the copies of the MetaStore when every file is lost', async () => {
+    const { record } = await (await open(new MemoryFiles())).create(1);
+    const other = new MemoryFiles();
+    await open(other);
+    other.content.delete(CHECK);
+    const vault = await open(other, { provider: 'file' }, [{ number: 1, record }]);
+    expect(vault.state).toMatchObject({ usable: false, error: { code: 'WRONG_KEY' } });
+    expect(other.content.has(CHECK)).toBe(false);
   });
 
   it('refuses another provider than the one that wrapped', async () => {
