@@ -62,9 +62,9 @@ async function headersOf(
 }
 
 /** Slots that have a file, in order. */
-export async function slotsPresent(options: SurveyOptions, files: Files): Promise<number[]> {
+export async function slotsPresent(journalPath: string, files: Files): Promise<number[]> {
   const slots: number[] = [];
-  for (const name of await files.list(options.journalPath)) {
+  for (const name of await files.list(journalPath)) {
     const slot = slotOfName(name);
     if (slot >= 0) slots.push(slot);
   }
@@ -76,11 +76,15 @@ export async function slotsPresent(options: SurveyOptions, files: Files): Promis
  * those that may have joined since are read.
  */
 export async function surveySince(
-  options: SurveyOptions & { stored: readonly SegmentRow[]; sequence: number },
+  options: SurveyOptions & { stored: readonly SegmentRow[]; generation: number; sequence: number },
   dependencies: SurveyDependencies,
 ): Promise<ChainSurvey> {
+  // A segment of an older generation stands before the checkpoint, though its first sequence may be the checkpoint's:
+  // then it is empty, but the chain leads through it.
   const recent = options.stored.filter(
-    (row) => row.state === 'ready' || (row.state === 'chain' && row.firstSequence >= options.sequence),
+    (row) =>
+      row.generation >= options.generation &&
+      (row.state === 'ready' || (row.state === 'chain' && row.firstSequence >= options.sequence)),
   );
   const headers = await headersOf(
     options,
@@ -89,17 +93,20 @@ export async function surveySince(
   );
   let generationMax = 0;
   for (const row of options.stored) generationMax = Math.max(generationMax, row.generation);
+  const present = new Set(await slotsPresent(options.journalPath, dependencies.files));
   const candidates: Candidate[] = recent.map((row) => {
     const header = headers.get(row.slot);
     const own = header?.generation === row.generation ? header : null;
-    return { segment: segmentOf(row, own?.segmentBytes ?? options.segmentBytes), header: own };
+    // Its file was durable before it was registered, and its header before the checkpoint that calls it a part of the chain.
+    const lost = !present.has(row.slot) || (own === null && row.state === 'chain');
+    return { segment: segmentOf(row, own?.segmentBytes ?? options.segmentBytes), header: own, lost };
   });
   return { candidates, rows: [...options.stored], generationMax };
 }
 
 /** The survey of a rebuild: only the segments' own headers are there to believe. */
 export async function surveyAll(options: SurveyOptions, dependencies: SurveyDependencies): Promise<ChainSurvey> {
-  const slots = await slotsPresent(options, dependencies.files);
+  const slots = await slotsPresent(options.journalPath, dependencies.files);
   const headers = await headersOf(options, dependencies, slots);
   let generationMax = 0;
   const candidates: Candidate[] = [];
@@ -114,7 +121,7 @@ export async function surveyAll(options: SurveyOptions, dependencies: SurveyDepe
     generationMax = Math.max(generationMax, header.generation);
     const row = rowOf(header);
     rows.push(row);
-    candidates.push({ segment: segmentOf(row, header.segmentBytes), header });
+    candidates.push({ segment: segmentOf(row, header.segmentBytes), header, lost: false });
   }
   return { candidates, rows, generationMax };
 }
@@ -131,9 +138,10 @@ export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candid
       ({ segment, header }) => header !== null && segment.slot === slot && segment.generation === generation,
     );
   for (const candidate of survey.candidates) {
+    if (candidate.lost && candidate.segment.generation > result.last.generation) return candidate;
     const before = candidate.header?.predecessor;
     if (before === undefined || before === null || candidate.header === null) continue;
-    if (candidate.header.nextSequence <= result.sequence) continue;
+    if (candidate.header.nextSequence < result.sequence) continue;
     if (candidate.segment.generation < result.last.generation) continue;
     if (result.segments.some((seen) => seen.slot === candidate.segment.slot)) continue;
     if (!known(before.slot, before.generation)) return candidate;

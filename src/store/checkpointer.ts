@@ -111,8 +111,10 @@ export class Checkpointer {
       if (this.#committed.get(row.id) !== JSON.stringify(row)) layerRows.push(row);
     }
     const segments = table.takeChanged();
-    await ensureDurable(journal.appended);
     try {
+      await ensureDurable(journal.appended);
+      // What is said to be in the chain must be found there after a power loss, even before its first record.
+      await journal.headersSynced();
       await this.#io.commit([
         ...layerRows.map((row) => rows.put(layerKey(row.id), encodeRow(row))),
         ...segments.map((row) => rows.put(segmentKey(row.slot), encodeRow(row))),

@@ -1,21 +1,37 @@
 import { join } from 'node:path';
 import { assert } from '../base/assert.js';
 import { messageOf } from '../base/errors.js';
-import { journalPathOf, strandedSegment, surveyAll, surveySince, type ChainSurvey } from './chain-survey.js';
+import {
+  journalPathOf,
+  slotsPresent,
+  strandedSegment,
+  surveyAll,
+  surveySince,
+  type ChainSurvey,
+} from './chain-survey.js';
 import { Checkpointer } from './checkpointer.js';
 import { Journal } from './journal/journal.js';
-import { JournalScan, type ScanResult, type ScanStart } from './journal/journal-scan.js';
+import {
+  JournalScan,
+  type ChainLink,
+  type ScanResult,
+  type ScanSegment,
+  type ScanStart,
+} from './journal/journal-scan.js';
 import { SegmentFiles } from './journal/segment-files.js';
+import { encodeSegmentHeader } from './journal/segment-header.js';
 import { SegmentPool } from './journal/segment-pool.js';
 import { SegmentTable } from './journal/segment-table.js';
 import { LeafWriter } from './leaf-writer.js';
 import { PAGE_BYTES, SEGMENT_FILES_OPEN_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
 import { BlockMap } from './map/block-map.js';
+import type { MapChange } from './map/map-environment.js';
 import {
   CHECKPOINT_KEY,
   COUNT_KEYS,
   FILTER_KEYS,
   indexOfKey,
+  layerKey,
   LAYER_KEYS,
   layerOfKey,
   SEGMENT_KEYS,
@@ -113,7 +129,9 @@ class EngineOpening {
     if (problem === '') {
       const rows = await this.#openRows();
       try {
-        return this.#loadRows(rows);
+        const loaded = this.#loadRows(rows);
+        await this.#checkRegistered(loaded);
+        return loaded;
       } catch (thrown) {
         await rows.close();
         if (!(thrown instanceof StoreError) || thrown.code !== 'DAMAGED') throw thrown;
@@ -162,6 +180,10 @@ class EngineOpening {
     if (bytes === null) return { rows, table, map, checkpoint: null };
     const checkpoint = decodeCheckpoint(bytes);
     for (const row of rows.range(SEGMENT_KEYS)) table.put(decodeSegment(row.value));
+    if (!table.has(checkpoint.slot) || table.generations[checkpoint.slot] !== checkpoint.generation) {
+      const subject = `segment ${checkpoint.slot}`;
+      throw new StoreError(`the checkpoint names ${subject}, which is not registered`, { code: 'DAMAGED', subject });
+    }
     for (const row of rows.range(LAYER_KEYS)) map.addLayer(decodeLayer(row.value));
     for (const row of rows.range(FILTER_KEYS)) {
       map.layers.get(layerOfKey(row.key))?.filter.load(indexOfKey(row.key), row.value);
@@ -176,6 +198,21 @@ class EngineOpening {
     return { rows, table, map, checkpoint };
   }
 
+  /** A segment of ours that is newer than the checkpoint and that the map does not know: the map is an old copy, or damaged. */
+  async #checkRegistered({ table, checkpoint }: Loaded): Promise<void> {
+    if (checkpoint === null) return;
+    const { files, checksums } = this.#io;
+    const scan = new JournalScan({ candidates: [] }, { files, segmentFiles: this.#segmentFiles, checksums });
+    for (const slot of await slotsPresent(this.#journalPath, files)) {
+      if (table.has(slot)) continue;
+      const header = await scan.readHeader(slot);
+      if (header === null || header === 'newer' || header.generation < checkpoint.generation) continue;
+      if (!header.nodeId.every((byte, n) => byte === this.#options.nodeId[n])) continue;
+      const subject = `segment ${slot}`;
+      throw new StoreError(`the map does not know ${subject}`, { code: 'DAMAGED', subject });
+    }
+  }
+
   async #survey(loaded: Loaded, scan: JournalScan): Promise<{ survey: ChainSurvey; start: ScanStart | null }> {
     const dependencies = { files: this.#io.files, log: this.#io.log, readHeader: scan.readHeader.bind(scan) };
     const options = {
@@ -186,12 +223,12 @@ class EngineOpening {
     const { checkpoint, table } = loaded;
     if (checkpoint !== null) {
       const stored = [...table.rows()];
-      const survey = await surveySince({ ...options, stored, sequence: checkpoint.sequence }, dependencies);
+      const survey = await surveySince(
+        { ...options, stored, generation: checkpoint.generation, sequence: checkpoint.sequence },
+        dependencies,
+      );
       const row = stored.find((each) => each.slot === checkpoint.slot && each.generation === checkpoint.generation);
-      if (row === undefined) {
-        const subject = `segment ${checkpoint.slot}`;
-        throw new StoreError(`the checkpoint names ${subject}, which is not registered`, { code: 'DAMAGED', subject });
-      }
+      assert(row !== undefined, 'loading has checked that the segment of the checkpoint is registered');
       const header = await scan.readHeader(row.slot);
       const segmentBytes =
         header !== null && header !== 'newer' && header.generation === row.generation
@@ -233,7 +270,7 @@ class EngineOpening {
     const leaves = new LeafWriter({ map, rows, live, commit, damaged });
 
     // 1. and 2. Walk the chain and make it durable.
-    const { survey, result, replay, refused } = await this.#replay(loaded, leaves);
+    const { survey, result, replay, refused } = await this.#replay(loaded, leaves, commit);
 
     // 3. Settle the segment table: the walked chain stays, everything that was ready or cut off is free.
     this.#settle(table, survey, result);
@@ -320,15 +357,20 @@ class EngineOpening {
   }
 
   /** Applies the chain to the map. */
-  async #replay(loaded: Loaded, leaves: LeafWriter): Promise<Replayed> {
+  async #replay(
+    loaded: Loaded,
+    leaves: LeafWriter,
+    commit: (changes: readonly MapChange[]) => Promise<void>,
+  ): Promise<Replayed> {
     const { files, checksums, log } = this.#io;
     const segmentFiles = this.#segmentFiles;
     const headers = new JournalScan({ candidates: [] }, { files, segmentFiles, checksums });
     const { survey, start } = await this.#survey(loaded, headers);
+    const ordinals = new Map([...loaded.map.layers.values()].map((layer) => [layer.id, layer.ordinal]));
     const walked = new Set<number>();
     // Memory is bounded while the chain is read: leaves go to the map once what they say is durable.
     const makeRoom = async (): Promise<void> => {
-      for (const slot of walked) await files.sync(await segmentFiles.open(slot));
+      for (const slot of walked) await this.#sync(slot);
       await leaves.writeDirty(() => Promise.resolve());
     };
     const replay = new Replay({ map: loaded.map, log, makeRoom });
@@ -343,15 +385,39 @@ class EngineOpening {
         return replay.record(record, slot, at, payloadDamaged);
       },
       gap: replay.gap.bind(replay),
+      headerLost: (lost, predecessor, nextSequence) => this.#rewriteHeader(lost, predecessor, nextSequence),
     });
     const stranded = strandedSegment(survey, result);
     if (stranded !== null) {
       const to = stranded.header?.nextSequence ?? result.sequence;
       replay.gap(result.sequence, to, result.last.slot, result.cut);
     }
+    const refused = replay.finish();
+    // A verdict must not be forgotten: behind the cut that this opening is about to make, nobody sees the damage again.
+    if (refused.length > 0) {
+      const { rows } = loaded;
+      const verdicts = refused.map((layer) => ({ ...layer.row(), ordinal: ordinals.get(layer.id) ?? 0 }));
+      await commit(verdicts.map((row) => rows.put(layerKey(row.id), encodeRow(row))));
+    }
     // What was replayed becomes durable before anything is built on it: a later power loss must not take it back.
-    for (const each of result.segments) await files.sync(await segmentFiles.open(each.slot));
-    return { survey, result, replay, refused: replay.finish().length };
+    for (const each of result.segments) await this.#sync(each.slot);
+    return { survey, result, replay, refused: refused.length };
+  }
+
+  async #rewriteHeader(segment: ScanSegment, predecessor: ChainLink, nextSequence: number): Promise<void> {
+    const { files, checksums, log } = this.#io;
+    log.warn({ slot: segment.slot }, 'store: the header of a segment is lost; it is written anew from the map');
+    const header = encodeSegmentHeader(
+      { ...segment, predecessor, nextSequence, durableUpTo: 0, nodeId: this.#options.nodeId },
+      checksums.crc32c.bind(checksums),
+    );
+    await files.write(await this.#segmentFiles.open(segment.slot), 0, header);
+  }
+
+  /** A segment whose file is gone has been reported as damage; there is nothing of it to make durable. */
+  async #sync(slot: number): Promise<void> {
+    const file = await this.#segmentFiles.openIfThere(slot);
+    if (file !== null) await this.#io.files.sync(file);
   }
 
   /**
@@ -393,7 +459,10 @@ class EngineOpening {
 
   async #dropCaches(survey: ChainSurvey, start: ScanStart): Promise<void> {
     const slots = [start.segment.slot, ...survey.candidates.map((candidate) => candidate.segment.slot)];
-    for (const slot of slots) await this.#io.files.dropCache(await this.#segmentFiles.open(slot), 0, 0);
+    for (const slot of slots) {
+      const file = await this.#segmentFiles.openIfThere(slot);
+      if (file !== null) await this.#io.files.dropCache(file, 0, 0);
+    }
   }
 
   #summarize(

@@ -11,7 +11,7 @@ import { StoreError } from './store-error.js';
  * Applies scanned records to the map: exactly what publishing them did. After a gap every layer is suspect until its
  * next record shows, by its ordinal, that the gap held nothing of it; those that stay suspect are refused by name.
  */
-export class Replay implements ScanSink {
+export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
   readonly #map: BlockMap;
   readonly #log: Log;
   /** Waits until memory has room for more dirty leaves. */

@@ -13,7 +13,11 @@ const segment = (slot: number, generation: number): ScanSegment => ({
 function candidate(slot: number, generation: number, before: [number, number], nextSequence: number): Candidate {
   const own = segment(slot, generation);
   const predecessor = { slot: before[0], generation: before[1], cut: 1 << 20 };
-  return { segment: own, header: { ...own, predecessor, nextSequence, nodeId: new Uint8Array(16) } };
+  return {
+    segment: own,
+    header: { ...own, predecessor, nextSequence, durableUpTo: 0, nodeId: new Uint8Array(16) },
+    lost: false,
+  };
 }
 
 const ended = (last: ScanSegment, sequence: number): ScanResult => ({

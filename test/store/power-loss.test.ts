@@ -227,7 +227,11 @@ class Machine {
 describe('a machine that loses its power or its process', () => {
   let machine: Machine;
   afterEach(async (context) => {
-    if (context.task.result?.state === 'fail') console.error(JSON.stringify(machine.world.lines.slice(-14), null, 1));
+    if (context.task.result?.state === 'fail') {
+      console.error(
+        machine.world.lines.slice(-14).map((line) => `${line.level} ${line.message} ${JSON.stringify(line.fields)}`),
+      );
+    }
     machine.files.die();
     await machine.files.settle();
     machine.world.abandon();

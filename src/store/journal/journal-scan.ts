@@ -35,6 +35,18 @@ export interface ScanSink {
   record(header: RecordHeader, slot: number, offset: number, payloadDamaged: boolean): Promise<void> | void;
   /** Durable records with sequences [from, to) cannot be read. */
   gap(from: number, to: number, slot: number, offset: number): void;
+  /**
+   * The chain goes on in a segment whose header is lost; its stamp is registered. Writing it anew keeps the chain whole
+   * for the next reader, who may find less of the segment's records than was found now.
+   */
+  headerLost(segment: ScanSegment, predecessor: ChainLink, sequence: number): Promise<void>;
+}
+
+/** Where the chain leaves a segment. */
+export interface ChainLink {
+  readonly slot: number;
+  readonly generation: number;
+  readonly cut: number;
 }
 
 export interface ScanResult {
@@ -54,6 +66,8 @@ export interface ScanResult {
 export interface Candidate {
   readonly segment: ScanSegment;
   readonly header: SegmentHeader | null;
+  /** Known to have been there once: if the walk does not reach it, something is missing. */
+  readonly lost: boolean;
 }
 
 /**
@@ -83,7 +97,7 @@ export class JournalScan {
   async run(start: ScanStart, sink: ScanSink): Promise<ScanResult> {
     const segments: ScanSegment[] = [];
     let { segment, offset, sequence } = start;
-    for (;;) {
+    walk: for (;;) {
       segments.push(segment);
       let next = this.#successorOf(segment, segments);
       const endAt = next?.header?.predecessor?.cut ?? segment.segmentBytes;
@@ -103,12 +117,22 @@ export class JournalScan {
         if (step === null && next === null) {
           next = await this.#headerless(sequence, segments);
           await this.#use(segment);
-          if (next !== null) break;
+          if (next !== null) {
+            await sink.headerLost(next.segment, linkOf(segment, offset), sequence);
+            break;
+          }
         }
         // 2. Torn or damaged? Only a later record that was written after a sync can tell.
         const evidence = await this.#evidence(segment, offset, endAt, sequence, next, segments);
         await this.#use(segment);
         if (evidence.durableUpTo < sequence) {
+          const beyond = await this.#beyond(segment, sequence, segments);
+          if (beyond !== null) {
+            await sink.headerLost(beyond.segment, linkOf(segment, offset), sequence);
+            sink.gap(sequence, beyond.sequence, segment.slot, offset);
+            ({ segment, offset, sequence } = beyond);
+            continue walk;
+          }
           return this.#ended(segment, offset, sequence, segments, evidence.records);
         }
         // 3. Damage: go on with what is provable.
@@ -129,7 +153,14 @@ export class JournalScan {
         sequence = resume.sequence;
         offset = resume.offset;
       }
-      if (next === null) return this.#ended(segment, Math.min(offset, endAt), sequence, segments, 0);
+      if (next === null) {
+        const beyond = await this.#beyond(segment, sequence, segments);
+        if (beyond === null) return this.#ended(segment, Math.min(offset, endAt), sequence, segments, 0);
+        await sink.headerLost(beyond.segment, linkOf(segment, Math.min(offset, endAt)), sequence);
+        sink.gap(sequence, beyond.sequence, segment.slot, offset);
+        ({ segment, offset, sequence } = beyond);
+        continue;
+      }
       const first = next.header?.nextSequence ?? sequence;
       if (first > sequence) {
         sink.gap(sequence, first, segment.slot, offset);
@@ -151,7 +182,7 @@ export class JournalScan {
   }
 
   async #use(segment: ScanSegment): Promise<void> {
-    await this.#window.use(await this.#segmentFiles.open(segment.slot), segment.segmentBytes);
+    await this.#window.use(await this.#segmentFiles.openIfThere(segment.slot), segment.segmentBytes);
   }
 
   #checkFor(segment: ScanSegment): RecordCheck {
@@ -249,6 +280,8 @@ export class JournalScan {
         durableUpTo = Math.max(durableUpTo, header.durableUpTo);
       }
       if (following === null) break;
+      // What a recovery had found and made durable is no torn end, even if nothing was written after it.
+      durableUpTo = Math.max(durableUpTo, following.header?.durableUpTo ?? 0);
       seen.push(following.segment);
       const after: Candidate | null = this.#successorOf(following.segment, seen);
       at = {
@@ -275,12 +308,32 @@ export class JournalScan {
 
   /** A registered segment with an unreadable header whose first record is exactly the next one. */
   async #headerless(sequence: number, walked: readonly ScanSegment[]): Promise<Candidate | null> {
+    const newest = walked[walked.length - 1];
     for (const candidate of this.#candidates) {
-      if (candidate.header !== null) continue;
+      if (candidate.header !== null || candidate.segment.generation < newest.generation) continue;
       if (walked.some((seen) => seen.slot === candidate.segment.slot)) continue;
       await this.#use(candidate.segment);
       const header = await this.#headerAt(candidate.segment, SEGMENT_HEADER_BYTES, candidate.segment.segmentBytes);
       if (header?.sequence === sequence) return candidate;
+    }
+    return null;
+  }
+
+  /**
+   * A registered segment that has lost its header and its first records: what is left of it shows, by what it says is
+   * durable, that the chain went on there.
+   */
+  async #beyond(last: ScanSegment, sequence: number, walked: readonly ScanSegment[]): Promise<ScanStart | null> {
+    for (const { segment, header } of this.#candidates) {
+      if (header !== null || segment.generation < last.generation) continue;
+      if (walked.some((seen) => seen.slot === segment.slot)) continue;
+      await this.#use(segment);
+      // One lost record is at most so long; searching all of every ready segment would make each start slow.
+      const endAt = Math.min(segment.segmentBytes, SEGMENT_HEADER_BYTES + RECORD_BYTES_MAX);
+      for await (const found of this.#records64(segment, SEGMENT_HEADER_BYTES, endAt)) {
+        if (found.header.sequence < sequence || found.header.durableUpTo < sequence) continue;
+        return { segment, offset: found.offset, sequence: found.header.sequence };
+      }
     }
     return null;
   }
@@ -298,4 +351,8 @@ export class JournalScan {
     if (header !== null && header !== 'newer' && header.slot !== slot) return null;
     return header;
   }
+}
+
+function linkOf(segment: ScanSegment, cut: number): ChainLink {
+  return { slot: segment.slot, generation: segment.generation, cut };
 }

@@ -66,6 +66,8 @@ export class Journal {
   #failure: StoreError | null = null;
   /** Segments with bytes that no fdatasync has covered, in chain order. */
   #unsynced = new Set<number>();
+  /** Segments whose header no fdatasync has covered. */
+  readonly #headers = new Set<number>();
   #syncing = false;
   #waiters: SyncWaiter[] = [];
   #padWanted = false;
@@ -150,6 +152,7 @@ export class Journal {
         segmentBytes: this.#segmentBytes,
         predecessor,
         nextSequence: this.#sequence,
+        durableUpTo: this.#durable,
         nodeId: this.#nodeId,
       },
       checksums.crc32c.bind(checksums),
@@ -162,6 +165,7 @@ export class Journal {
     this.#fromReserve = reserve && pool.readyCount < RESERVE_SEGMENTS;
     this.#offset = SEGMENT_HEADER_BYTES;
     this.#unsynced.add(slot);
+    this.#headers.add(slot);
     this.#syncsInSegment = 0;
     this.#writebackFrom = 0;
     return true;
@@ -291,7 +295,10 @@ export class Journal {
     const { files, segmentFiles, clock } = this.#io;
     const from = clock.monotonicMs();
     try {
-      for (const slot of slots) await files.sync(await segmentFiles.open(slot));
+      for (const slot of slots) {
+        await files.sync(await segmentFiles.open(slot));
+        this.#headers.delete(slot);
+      }
     } catch (thrown) {
       this.#syncing = false;
       const detail = messageOf(thrown);
@@ -306,6 +313,26 @@ export class Journal {
     this.#waiters = waiters.filter((waiter) => waiter.sequence > this.#durable);
     for (const waiter of waiters) if (waiter.sequence <= this.#durable) waiter.done(null);
     this.#kick();
+  }
+
+  /**
+   * Makes the headers of all segments that have joined the chain durable. A sync for records does it by the way, but
+   * before the first record of a segment there is none to wait for.
+   */
+  async headersSynced(): Promise<void> {
+    const { files, segmentFiles } = this.#io;
+    this.#under += 1;
+    try {
+      for (const slot of [...this.#headers]) {
+        await files.sync(await segmentFiles.open(slot));
+        this.#headers.delete(slot);
+      }
+    } catch (thrown) {
+      this.fail(thrown);
+      throw thrown;
+    } finally {
+      this.#settled();
+    }
   }
 
   #countSync(ms: number): void {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { FileError } from '../../io/file-error.js';
 import type { FileId, Files } from '../../io/files.js';
 
 /** The name of a slot's file in the journal folder. */
@@ -53,6 +54,16 @@ export class SegmentFiles {
       this.#opening.set(slot, opening);
     }
     return opening;
+  }
+
+  /** As `open`, null when the file is gone. */
+  async openIfThere(slot: number): Promise<FileId | null> {
+    try {
+      return await this.open(slot);
+    } catch (thrown) {
+      if (thrown instanceof FileError && thrown.code === 'NOT_FOUND') return null;
+      throw thrown;
+    }
   }
 
   async #openNow(slot: number, mode: 'write' | 'create'): Promise<FileId> {

@@ -13,6 +13,7 @@
  *       48    8  predecessor's cut: the offset at which replay leaves it
  *       56    8  sequence of the first record here
  *       64   16  node id
+ *       80    8  durable up to: the journal sequence known durable when this header was written
  *     4092    4  CRC32C of bytes 0..4091
  */
 import { getU64, putU64, viewOf } from '../../base/bytes.js';
@@ -27,6 +28,7 @@ export interface SegmentHeader {
   /** null: the first segment of the store. */
   readonly predecessor: { readonly slot: number; readonly generation: number; readonly cut: number } | null;
   readonly nextSequence: number;
+  readonly durableUpTo: number;
   /** 16 bytes. */
   readonly nodeId: Uint8Array;
 }
@@ -56,6 +58,7 @@ export function encodeSegmentHeader(header: SegmentHeader, crc32c: Crc32c): Uint
   putU64(view, 48, header.predecessor?.cut ?? 0);
   putU64(view, 56, header.nextSequence);
   bytes.set(header.nodeId, 64);
+  putU64(view, 80, header.durableUpTo);
   view.setUint32(CRC_AT, crc32c(bytes, 0, CRC_AT, 0), true);
   return bytes;
 }
@@ -81,6 +84,7 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Crc32c): SegmentH
         ? null
         : { slot: predecessorSlot, generation: getU64(view, 40), cut: getU64(view, 48) },
     nextSequence: getU64(view, 56),
+    durableUpTo: getU64(view, 80),
     nodeId: bytes.slice(64, 80),
   };
 }

@@ -25,10 +25,13 @@ export class SegmentWindow {
     return this.#view;
   }
 
-  async use(file: FileId, endBytes: number): Promise<void> {
-    this.#file = file;
+  /** null: the file is gone, and with it all bytes. */
+  async use(file: FileId | null, endBytes: number): Promise<void> {
     this.#from = 0;
     this.#length = 0;
+    this.endBytes = 0;
+    if (file === null) return;
+    this.#file = file;
     this.endBytes = Math.min(endBytes, await this.#files.sizeBytes(file));
   }
 
