@@ -115,10 +115,8 @@ export class DataKeys {
     }
     const loaded = await this.#vault.load(number, copy);
     if (loaded.healed !== null) {
-      this.#log.warn(
-        { keyNumber: number, copy: loaded.healed.copy, reason: loaded.healed.reason },
-        'a data key was healed',
-      );
+      const text = loaded.healed.failure === undefined ? 'a data key was healed' : 'a data key has only one good copy';
+      this.#log.warn({ keyNumber: number, ...loaded.healed }, text);
       if (loaded.healed.copy === 'meta') await this.#storeHealed(number, loaded.record);
     }
     return { number, secret: loaded.secret };

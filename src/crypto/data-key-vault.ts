@@ -38,8 +38,11 @@ export interface LoadedKey {
   readonly secret: Uint8Array;
   /** What the MetaStore should hold now; differs from what was given only if `healed` is 'meta'. */
   readonly record: Uint8Array;
-  /** Which copy was damaged or missing. 'file': already written anew. 'meta': the caller stores `record`. */
-  readonly healed: null | { readonly copy: 'file' | 'meta'; readonly reason: string };
+  /**
+   * Which copy was damaged or missing. 'file': already written anew, unless `failure` says why not (one good copy is
+   * enough to serve: a full disk must not lock a volume). 'meta': the caller stores `record`.
+   */
+  readonly healed: null | { readonly copy: 'file' | 'meta'; readonly reason: string; readonly failure?: string };
 }
 
 export type VaultState =
@@ -184,13 +187,13 @@ export class DataKeyVault implements KeyVault {
     const record = encodeWrappedKey(good);
     // The copy that is damaged, missing, or wrapped with a master key that is no longer ours is made like the good one.
     if (file?.wrapped !== good.wrapped) {
+      const healed = { copy: 'file' as const, reason: stateOf(fileCopy) };
       try {
         await writeSecret(this.#dependencies.files, path, record);
       } catch (thrown) {
-        secret.fill(0);
-        throw thrown;
+        return { number, secret, record, healed: { ...healed, failure: messageOf(thrown) } };
       }
-      return { number, secret, record, healed: { copy: 'file', reason: stateOf(fileCopy) } };
+      return { number, secret, record, healed };
     }
     const healed = meta?.wrapped === good.wrapped ? null : { copy: 'meta' as const, reason: stateOf(metaCopy) };
     return { number, secret, record, healed };

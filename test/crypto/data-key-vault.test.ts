@@ -224,6 +224,17 @@ describe('DataKeyVault with a master key that is not to be had', () => {
     expect((await open(files)).state).toMatchObject({ usable: false, error: { fault: { code: 'IO' } } });
   });
 
+  it('gives a key out though the second copy cannot be written', async () => {
+    const files = new MemoryFiles();
+    const { record, secret } = await (await open(files)).create(1);
+    files.content.delete('/keys/data/1.json');
+    const vault = await open(files, { provider: 'file' }, [{ number: 1, record }]);
+    files.failOn = (call) => call === 'replaceFile';
+    const loaded = await vault.load(1, record);
+    expect(loaded).toMatchObject({ secret, healed: { copy: 'file', reason: 'missing' } });
+    expect(loaded.healed?.failure).toMatch(/cannot write/);
+  });
+
   it('makes no new master key when the whole folder is lost, and takes the old one back', async () => {
     const before = new MemoryFiles();
     const { record } = await (await open(before)).create(1);
