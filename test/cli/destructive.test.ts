@@ -35,11 +35,27 @@ test('delete --force asks nothing and says force to the daemon', async () => {
   expect(daemon.calls).toEqual([{ method: 'delete', request: { volume: 'gone', force: true } }]);
 });
 
-test('on a terminal yes deletes, without dropping connections', async () => {
+test('on a terminal yes deletes, by id, without dropping connections', async () => {
+  const id = daemon.named('gone')?.volume.id;
   const { status, stderr } = await runWith(daemon, ['volume', 'delete', 'gone'], { typed: 'y\n' });
   expect(status).toBe(0);
   expect(stderr).toContain('Volume gone (1 GiB, 0 B used) and its data will be gone for good. Delete it? [y/N]');
-  expect(daemon.calls.at(-1)).toEqual({ method: 'delete', request: { volume: 'gone', force: false } });
+  expect(daemon.calls.at(-1)).toEqual({ method: 'delete', request: { volume: id, force: false } });
+});
+
+test('purge asks about the retained volume, not about a live one of the same name', async () => {
+  const old = { id: '0123456789abcdef', sizeBytes: 5 * 1024 ** 3, state: 'retained', retainedAtMs: 1 };
+  daemon.add('kept', old);
+  const { stderr } = await runWith(daemon, ['volume', 'purge', 'kept'], { typed: 'y\n' });
+  expect(stderr).toContain('Volume kept (5 GiB, 0 B used) and its data will be gone for good. Purge it? [y/N]');
+  expect(daemon.calls.at(-1)).toEqual({ method: 'purge', request: { volume: old.id, force: false } });
+});
+
+test('purge of a live volume asks nothing and is refused', async () => {
+  const { status, stderr } = await runWith(daemon, ['volume', 'purge', 'kept'], { typed: 'y\n' });
+  expect(status).toBe(1);
+  expect(stderr).toBe('gfs: volume kept is not retained; delete it first: gfs volume delete kept\n');
+  expect(daemon.methods()).not.toContain('purge');
 });
 
 test.each(['n\n', '\n', 'yup\n'])('on a terminal %j changes nothing', async (typed) => {

@@ -1,6 +1,7 @@
 import { formatSize } from '../../base/size.js';
 import type { DeleteVolumeResponse, Volume } from '../../ipc/generated/control.js';
-import { usageError } from '../cli-error.js';
+import type { ControlClient } from '../../ipc/client.js';
+import { failure, usageError } from '../cli-error.js';
 import { command } from '../command.js';
 import { toVolumeView } from '../output/volume-view.js';
 import { confirm } from '../questions.js';
@@ -28,6 +29,9 @@ export const volumeDelete = command({
         const what = `${describe(volume)} and its data will be gone for good.`;
         await confirm(session, `${what} Delete it?`, 'add --force to delete it (this also drops its connections).');
       }
+      // By id: what was looked at, and asked about, even if its name has gone to another volume meanwhile.
+      show(session, await client.deleteVolume({ volume: volume.id, force }));
+      return;
     }
     show(session, await client.deleteVolume({ volume: reference, force }));
   },
@@ -41,9 +45,11 @@ export const volumePurge = command({
   async run({ volume: reference }, { force }, session) {
     const client = await session.client();
     if (!force) {
-      const volume = await client.getVolume({ volume: reference, retained: true });
+      const volume = await retainedVolume(client, reference);
       const what = `${describe(volume)} and its data will be gone for good.`;
       await confirm(session, `${what} Purge it?`, 'add --force to purge it.');
+      show(session, await client.purgeVolume({ volume: volume.id, force }));
+      return;
     }
     show(session, await client.purgeVolume({ volume: reference, force }));
   },
@@ -60,6 +66,23 @@ export const volumeRestore = command({
     session.output.answer(toVolumeView(volume), () => `${volume.name} restored`);
   },
 });
+
+/** The retained volume that is meant; asking for it by name would answer with a live one of the same name. */
+async function retainedVolume(client: ControlClient, reference: string): Promise<Volume> {
+  const named = (await client.listVolumes({ labels: {}, retained: true })).filter(({ name }) => name === reference);
+  if (named.length > 1) {
+    throw failure(
+      `${String(named.length)} retained volumes were called "${reference}"; use the id of one: ${idsOf(named)}`,
+    );
+  }
+  const volume = named[0] ?? (await client.getVolume({ volume: reference, retained: true }));
+  if (volume.state === 'retained') return volume;
+  throw failure(`volume ${volume.name} is not retained; delete it first: gfs volume delete ${volume.name}`);
+}
+
+function idsOf(volumes: readonly Volume[]): string {
+  return volumes.map((volume) => `${volume.id} (${formatSize(volume.sizeBytes)})`).join(', ');
+}
 
 function describe(volume: Volume): string {
   return `Volume ${volume.name} (${formatSize(volume.sizeBytes)}, ${formatSize(volume.allocatedBytes)} used)`;
