@@ -27,6 +27,8 @@ export const RECORD_EXTENTS_MAX = 1024;
 export const RECORD_BYTES_MAX = 8 * MIB;
 /** Leaves that the zero extents of one batch may touch, so that a large trim never holds the event loop. */
 export const BATCH_HOLE_LEAVES_MAX = 4096;
+/** Steps over nothing (a leaf or a chunk of leaves each) that a trim takes in one turn of the event loop. */
+export const BATCH_VOID_STEPS_MAX = 65_536;
 /** Appended bytes not yet written back, at which appends wait. */
 export const UNWRITTEN_BYTES_MAX = 256 * MIB;
 /** Writeback is started each time so many bytes have come. */

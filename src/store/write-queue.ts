@@ -5,7 +5,7 @@ import type { Checksums } from '../io/block-keys.js';
 import type { Engine } from './engine.js';
 import { AppendBatch } from './journal/append-batch.js';
 import { type RecordKind } from './journal/record.js';
-import { BATCH_HOLE_LEAVES_MAX, LEAF_BLOCKS, PAGE_BYTES } from './limits.js';
+import { BATCH_HOLE_LEAVES_MAX, BATCH_VOID_STEPS_MAX, LEAF_BLOCKS, PAGE_BYTES } from './limits.js';
 import type { Layer } from './map/layer.js';
 import type { SealingKey } from './sealing-keys.js';
 import { StoreError } from './store-error.js';
@@ -280,10 +280,13 @@ export class WriteQueue {
     const certain = layer.parent === 0 && batch.payloadBytes === 0;
     let block = first;
     let leaves = leavesMax;
+    let steps = BATCH_VOID_STEPS_MAX;
     while (block < end) {
       if (leaves <= 0) return block - first;
       const stop = Math.min(end, (Math.floor(block / LEAF_BLOCKS) + 1) * LEAF_BLOCKS);
       if (certain && map.isVoid(layer, Math.floor(block / LEAF_BLOCKS))) {
+        if (steps === 0) return block - first;
+        steps -= 1;
         block = map.skipVoid(layer, block, end);
         continue;
       }

@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.js';
-import { DIRTY_SHARE_MAX, LEAF_BLOCKS } from '../limits.js';
+import { DIRTY_SHARE_MAX, FILTER_LEAVES, LEAF_BLOCKS } from '../limits.js';
 import { ABSENT, HOLE, slotOf, storedUnitsOf, UNLOADED } from '../location.js';
 import { StoreError } from '../store-error.js';
 import { LeafCache, LeafFlag } from './leaf-cache.js';
@@ -154,11 +154,12 @@ export class BlockMap {
     layer.newest = sequence;
   }
 
-  /** The first block behind the void leaf of `block` that may be mapped: filter chunks are skipped when nothing is cached. */
+  /** The first block behind the void leaf of `block` that may be mapped, at most a chunk of leaves on. */
   skipVoid(layer: Layer, block: number, end: number): number {
     const leaf = Math.floor(block / LEAF_BLOCKS);
-    if (layer.leaves.size > 0) return Math.min(end, (leaf + 1) * LEAF_BLOCKS);
-    return Math.min(end, layer.filter.next(leaf, Math.ceil(end / LEAF_BLOCKS)) * LEAF_BLOCKS);
+    const empty = !layer.leaves.hasChunkOf(leaf) && !layer.filter.hasChunkOf(leaf);
+    const next = empty ? (Math.floor(leaf / FILTER_LEAVES) + 1) * FILTER_LEAVES : leaf + 1;
+    return Math.min(end, next * LEAF_BLOCKS);
   }
 
   #rowForChange(layer: Layer, leaf: number, sequence: number): number {
@@ -299,7 +300,7 @@ export class BlockMap {
   dropLayer(layer: Layer, sequence: number): void {
     layer.state = 'dropped';
     const unitBytes = layer.blockBytes / 64;
-    for (const row of layer.leaves.values()) {
+    for (const row of layer.leaves.rows()) {
       const entries = this.cache.entriesOf(row);
       const base = this.cache.baseOf(row);
       // What a clean or merged row shares with its stored leaf is counted when that leaf is removed.

@@ -1,4 +1,5 @@
 import { LeafFilter } from './leaf-filter.js';
+import { LeafIndex } from './leaf-index.js';
 
 export type LayerState = 'head' | 'frozen' | 'dropped';
 
@@ -26,7 +27,7 @@ export class Layer {
   damage: string;
   ordinal: number;
   /** Cache row by leaf index. */
-  readonly leaves = new Map<number, number>();
+  readonly leaves = new LeafIndex();
   readonly filter = new LeafFilter();
   /** Blocks that the stored leaves map; exact, it changes in the same commit as they do. */
   storedBlocks = 0;

@@ -53,31 +53,6 @@ export class LeafFilter {
     return bits;
   }
 
-  /** The first stored leaf at or after `leaf` and below `end`, or `end`. */
-  next(leaf: number, end: number): number {
-    let at = leaf;
-    while (at < end) {
-      const chunk = Math.floor(at / FILTER_LEAVES);
-      const bits = this.#chunks.get(chunk);
-      const chunkEnd = Math.min(end, (chunk + 1) * FILTER_LEAVES);
-      if (bits === undefined) {
-        at = chunkEnd;
-        continue;
-      }
-      for (; at < chunkEnd; at += 1) {
-        const bit = at % FILTER_LEAVES;
-        const byte = bits[bit >>> 3];
-        if (byte === 0) {
-          at += 7 - (bit & 7);
-          continue;
-        }
-        if ((byte & (1 << (bit & 7))) !== 0) return at;
-      }
-      at = chunkEnd;
-    }
-    return end;
-  }
-
   clear(): void {
     this.#chunks.clear();
   }
