@@ -118,9 +118,16 @@ export function parseLabels(option: string, pairs: readonly string[]): Record<st
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
     if (equals < 1) throw usageError(`${option} takes KEY=VALUE, not "${pair}"`);
-    labels[pair.slice(0, equals)] = pair.slice(equals + 1);
+    addLabel(labels, pair.slice(0, equals), pair.slice(equals + 1));
   }
   return labels;
+}
+
+/** Throws USAGE for a key that is there already, or that no label has (`__proto__` would vanish without a word). */
+export function addLabel(labels: Record<string, string>, key: string, value: string): void {
+  if (!/^[A-Za-z0-9]/.test(key)) throw usageError(`label "${key}" does not begin with a letter or a digit`);
+  if (Object.hasOwn(labels, key)) throw usageError(`label "${key}" is given twice`);
+  labels[key] = value;
 }
 
 /** The one line that a failure is told in. */

@@ -117,6 +117,18 @@ describe('volumes', () => {
     expect(refused.stderr).toBe('gfs: a volume cannot shrink; clone it into a smaller one\n');
   });
 
+  test.each([
+    ['a=1', 'a=2'],
+    ['__proto__=x', 'b=1'],
+  ])('labels %s and %s are refused, not dropped without a word', async (...labels) => {
+    daemon.add('data');
+    const options = labels.flatMap((label) => ['--label', label]);
+    expect((await runWith(daemon, ['volume', 'create', 'other', '-s', '1M', ...options])).status).toBe(2);
+    expect((await runWith(daemon, ['volume', 'list', ...options])).status).toBe(2);
+    expect((await runWith(daemon, ['volume', 'label', 'data', ...labels])).status).toBe(2);
+    expect(daemon.methods()).toEqual([]);
+  });
+
   test('label sets and removes', async () => {
     daemon.add('data', { labels: { old: 'x', keep: 'y' } });
     const { stdout } = await runWith(daemon, ['volume', 'label', 'data', 'tier=gold', 'old-']);

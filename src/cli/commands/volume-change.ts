@@ -3,7 +3,7 @@ import type { UpdateVolumeRequest, Volume } from '../../ipc/generated/control.js
 import { usageError } from '../cli-error.js';
 import { command, type Command } from '../command.js';
 import { formatLabels, toVolumeView } from '../output/volume-view.js';
-import type { Session } from '../session.js';
+import { addLabel, type Session } from '../session.js';
 
 const VOLUME = { summary: 'name or id', required: true, completes: 'volume' } as const;
 
@@ -71,7 +71,7 @@ function labelChange(volume: string, labels: readonly string[]): UpdateVolumeReq
   const removeLabels: string[] = [];
   for (const label of labels) {
     const equals = label.indexOf('=');
-    if (equals >= 1) setLabels[label.slice(0, equals)] = label.slice(equals + 1);
+    if (equals >= 1) addLabel(setLabels, label.slice(0, equals), label.slice(equals + 1));
     else if (equals < 0 && label.length > 1 && label.endsWith('-')) removeLabels.push(label.slice(0, -1));
     else throw usageError(`"${label}" is neither KEY=VALUE nor KEY-`);
   }
