@@ -10,6 +10,7 @@ import {
   EVENTS_DELAY_MS_MAX,
   EVENTS_KEPT_MAX,
   EVENTS_PENDING_MAX,
+  REFERENCE_LENGTH_MAX,
 } from './limits.js';
 import { EVENTS_PREFIX, eventsKey } from './meta-keys.js';
 import { Mutex } from './mutex.js';
@@ -147,6 +148,8 @@ export class EventLog implements Closable {
       id: this.#lastId,
       atMs: this.#clock.wallMs(),
       ...event,
+      // A reference that never was a name may be as long as a request.
+      volume: event.volume.slice(0, REFERENCE_LENGTH_MAX),
       message: event.message.slice(0, EVENT_TEXT_LENGTH_MAX),
       actor: event.actor.slice(0, EVENT_TEXT_LENGTH_MAX),
     };

@@ -48,7 +48,10 @@ export const STATS_INTERVAL_MS_MIN = 100;
 export const STATS_INTERVAL_MS_MAX = 3_600_000;
 
 assert(EVENTS_BATCH_MAX <= EVENTS_PENDING_MAX, 'a batch of events fits what may wait');
-assert(EVENTS_BATCH_MAX * (3 * EVENT_TEXT_LENGTH_MAX + 512) < MIB, 'a batch of events fits one value');
+assert(
+  EVENTS_BATCH_MAX * (3 * EVENT_TEXT_LENGTH_MAX + REFERENCE_LENGTH_MAX + 512) < MIB,
+  'a batch of events fits one value',
+);
 assert(EVENTS_PENDING_MAX <= EVENTS_KEPT_MAX, 'what waits is part of what is kept');
 assert(IMAGE_CHUNK_BYTES_MAX <= IMPORT_IN_FLIGHT_BYTES_MAX, 'a chunk fits what may be under way');
 assert(RETRY_MS_MIN <= RETRY_MS_MAX, 'retries wait longer, not shorter');

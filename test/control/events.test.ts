@@ -41,6 +41,15 @@ describe('the event log', () => {
     expect(second.recent(1, '').map((one) => one.message)).toEqual(['three']);
   });
 
+  it('stores what was asked about something with an endless name', async () => {
+    const { open } = world();
+    const log = await open();
+    log.append({ ...event('one', 'x'.repeat(2 * 1024 * 1024)), volumeId: '' });
+    log.append(event('two'));
+    await log.close();
+    expect((await open()).recent(0, '').map(({ message }) => message)).toEqual(['one', 'two']);
+  });
+
   it('stores a storm in few transactions, and soon', async () => {
     const { world: fake, open } = world();
     const log = await open();
