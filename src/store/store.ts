@@ -1,10 +1,8 @@
-import type { Clock, Random, Timer } from '../base/clock.js';
+import type { Timer } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
-import type { Log } from '../base/log.js';
 import type { DeviceFault } from '../device/block-device.js';
-import type { BlockKeys, Checksums } from '../io/block-keys.js';
-import type { Files, SpaceReport as StoreSpace } from '../io/files.js';
+import type { SpaceReport as StoreSpace } from '../io/files.js';
 import type { Engine, EngineDependencies, EngineOptions } from './engine.js';
 import { openEngine } from './engine-opening.js';
 import { Head, type HeadOptions } from './head.js';
@@ -16,7 +14,6 @@ import {
   SEGMENT_BYTES_DEFAULT,
 } from './limits.js';
 import { Layer } from './map/layer.js';
-import type { MapEnvironment } from './map/map-environment.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
 import { StoreError } from './store-error.js';
 import { WriteQueue } from './write-queue.js';
@@ -32,16 +29,7 @@ export interface StoreOptions {
   readonly checkpointIntervalMs?: number;
 }
 
-export interface StoreDependencies {
-  readonly files: Files;
-  readonly keys: BlockKeys;
-  readonly checksums: Checksums;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly openEnvironment: (path: string) => Promise<MapEnvironment>;
-  readonly probeEnvironment: (path: string) => Promise<string>;
-}
+export type StoreDependencies = EngineDependencies;
 
 export type { StoreSpace };
 
@@ -165,8 +153,7 @@ export class Store implements Closable {
   #openEngine(distrustCache: boolean): Promise<Engine> {
     const { storagePath, nodeId, segmentBytes, mapCacheBytes } = this.#options;
     const options: EngineOptions = { storagePath, nodeId, segmentBytes, mapCacheBytes, distrustCache };
-    const dependencies: EngineDependencies = this.#io;
-    return openEngine(options, dependencies, {
+    return openEngine(options, this.#io, {
       wantPad: () => {
         this.#writes.wake();
       },
