@@ -5,6 +5,7 @@ import type { Candidate, JournalScan, ScanResult, ScanSegment } from './journal/
 import { slotOfName } from './journal/segment-files.js';
 import type { SegmentHeader } from './journal/segment-header.js';
 import type { SegmentRow } from './journal/segment-table.js';
+import { SEGMENT_HEADER_BYTES } from './limits.js';
 import { StoreError } from './store-error.js';
 
 /** What the journal folder holds and which of it may belong to the part of the chain that is replayed. */
@@ -137,6 +138,7 @@ export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candid
     survey.candidates.some(
       ({ segment, header }) => header !== null && segment.slot === slot && segment.generation === generation,
     );
+  const start = headerOf(survey, result.segments[0])?.predecessor ?? null;
   for (const candidate of survey.candidates) {
     if (candidate.lost && candidate.segment.generation > result.last.generation) return candidate;
     const before = candidate.header?.predecessor;
@@ -144,9 +146,22 @@ export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candid
     if (candidate.header.nextSequence < result.sequence) continue;
     if (candidate.segment.generation < result.last.generation) continue;
     if (result.segments.some((seen) => seen.slot === candidate.segment.slot)) continue;
+    // From an opening that left out the empty segment in which the walk began, and died before its checkpoint.
+    if (start?.slot === before.slot && start.generation === before.generation) continue;
     if (!known(before.slot, before.generation)) return candidate;
   }
   return null;
+}
+
+function headerOf(survey: ChainSurvey, segment: ScanSegment): SegmentHeader | null {
+  const { slot, generation } = segment;
+  const own = survey.candidates.find((each) => each.segment.slot === slot && each.segment.generation === generation);
+  return own?.header ?? null;
+}
+
+/** The header of the segment in which the walk ended, when no record of it counts; else null. */
+export function emptyTail(survey: ChainSurvey, result: ScanResult): SegmentHeader | null {
+  return result.cut === SEGMENT_HEADER_BYTES ? headerOf(survey, result.last) : null;
 }
 
 export const journalPathOf = (storagePath: string): string => join(storagePath, 'journal');

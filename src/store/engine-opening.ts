@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { assert } from '../base/assert.js';
 import { messageOf } from '../base/errors.js';
 import {
+  emptyTail,
   journalPathOf,
   slotsPresent,
   strandedSegment,
@@ -245,8 +246,9 @@ class EngineOpening {
     if (used.length === 0) return { survey: { ...survey, rows: [] }, start: null };
     for (const row of survey.rows) table.put(row);
     // Without a map the journal is read from its very beginning.
+    const newestFirst = used.toSorted((a, b) => b.segment.generation - a.segment.generation);
     const first =
-      used.find((candidate) => candidate.header?.predecessor === null) ??
+      newestFirst.find((candidate) => candidate.header?.predecessor === null) ??
       used.reduce((least, each) => (each.segment.generation < least.segment.generation ? each : least));
     return {
       survey,
@@ -296,15 +298,16 @@ class EngineOpening {
       { segmentBytes: this.#options.segmentBytes, nodeId: this.#options.nodeId, sequence },
       { files, segmentFiles, table, pool, checksums, clock: this.#io.clock, ...this.#events },
     );
-    const predecessor =
-      result === null ? null : { slot: result.last.slot, generation: result.last.generation, cut: result.cut };
+    //    A last segment without any record is left out of the chain and used again, or each start would add one.
+    const spare = result === null || replay.gaps > 0 ? null : emptyTail(survey, result);
+    const predecessor = spare === null ? linkTo(result) : spare.predecessor;
     if (!(await journal.roll(true, predecessor))) {
       throw new StoreError('the disk is full: not even one journal segment fits; free some disk space', {
         code: 'FULL',
       });
     }
     await files.sync(await segmentFiles.open(journal.position.slot));
-    if (result !== null) await this.#giveBackTail(result);
+    if (result !== null && spare === null) await this.#giveBackTail(result);
 
     let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1);
     const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
@@ -349,8 +352,10 @@ class EngineOpening {
         await segmentFiles.close();
       },
     };
-    // 5. A fresh or rebuilt map gets its first checkpoint before anyone relies on it.
-    if (checkpoint === null) await checkpointer.run();
+    // 5. A fresh or rebuilt map gets its first checkpoint before anyone relies on it. So does one whose checkpoint lies in
+    //    the segment that was left out: replay would not find the way from there.
+    if (checkpoint === null || spare?.slot === checkpoint.slot) await checkpointer.run();
+    if (spare !== null) table.free(spare.slot);
     await reserve.hold();
     pool.refill();
     return engine;
@@ -485,4 +490,8 @@ class EngineOpening {
     if (refused > 0) parts.push(`${refused} layers refused`);
     return parts.join('; ');
   }
+}
+
+function linkTo(result: ScanResult | null): ChainLink | null {
+  return result === null ? null : { slot: result.last.slot, generation: result.last.generation, cut: result.cut };
 }

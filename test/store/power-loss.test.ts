@@ -9,7 +9,7 @@ import { VolatileDisk, VolatileFiles } from './volatile-files.js';
 
 const seeds =
   process.env['GFS_SEEDS'] === undefined
-    ? Array.from({ length: 24 }, (_, n) => n + 1)
+    ? Array.from({ length: 16 }, (_, n) => n + 1)
     : process.env['GFS_SEEDS'].split(',').map(Number);
 const ROUNDS = 8;
 const BLOCKS = 192;
