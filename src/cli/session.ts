@@ -3,6 +3,7 @@ import { parseDuration } from '../base/duration.js';
 import { messageOf } from '../base/errors.js';
 import type { ControlClient } from '../ipc/client.js';
 import { CALL_MS_DEFAULT } from '../ipc/client-limits.js';
+import { isLoopback } from '../ipc/server/loopback.js';
 import { findDaemon } from '../ipc/client-discovery.js';
 import { usageError } from './cli-error.js';
 import type { GlobalValues } from './global-options.js';
@@ -78,6 +79,7 @@ export class Session {
       world.registry,
     );
     checkAddress(target.address);
+    if (target.token !== '') refuseClearToken(target.address);
     // gRPC takes a good part of a second to load: only commands that talk to a daemon pay for it.
     const { ControlClient } = await import('../ipc/client.js');
     const { address, token } = target;
@@ -103,6 +105,17 @@ function checkAddress(address: string): void {
   const port = Number(/^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})$/.exec(address)?.[1]);
   if (port >= 1 && port <= 65_535) return;
   throw usageError(`"${address}" is not a daemon's address; it is HOST:PORT, such as 127.0.0.1:8090, or unix:PATH`);
+}
+
+/** The connection is not encrypted, and whoever listens at an address elsewhere would read the token. */
+function refuseClearToken(address: string): void {
+  if (address.startsWith('unix:')) return;
+  const host = address.slice(0, address.lastIndexOf(':')).replaceAll(/[[\]]/g, '');
+  if (isLoopback(host)) return;
+  throw usageError(
+    `${address} is not on this machine's loopback, and the token would cross the network in clear; ` +
+      'run gfs beside the daemon, or forward its port (ssh -L 8090:127.0.0.1:8090 HOST)',
+  );
 }
 
 /** A whole number that the user wrote for `option`. */

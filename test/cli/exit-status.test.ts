@@ -93,6 +93,16 @@ test('a daemon that does not answer in time is status 1 and says how to wait lon
   expect(stderr).toContain('--timeout');
 });
 
+test.each(['192.0.2.1:8090', '[2001:db8::1]:8090', 'storage.example:8090', '0.0.0.0:8090'])(
+  'the token never goes in clear to %s',
+  async (address) => {
+    const options = ['--daemon-address', address, '--token-file', daemon.tokenFile];
+    const { status, stderr } = await runGfs(['volume', 'list', ...options]);
+    expect(status).toBe(2);
+    expect(stderr).toContain('the token would cross the network in clear');
+  },
+);
+
 test('a missing, a wrong and an unreadable token say what to do', async () => {
   const none = await runGfs(['volume', 'list', '--daemon-address', daemon.address]);
   expect(none.status).toBe(1);
