@@ -116,7 +116,7 @@ export class DaemonProcess {
     return {
       PATH: process.env['PATH'] ?? '/usr/bin:/bin',
       HOME: this.folder,
-      TMPDIR: this.folder,
+      TMPDIR: tmpdir(),
       GFS_RUNTIME_FOLDER: join(this.folder, 'runtime'),
       ...this.#options.environment,
     };

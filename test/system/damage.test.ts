@@ -2,9 +2,12 @@ import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, wr
 import { randomBytes } from 'node:crypto';
 import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { DaemonProcess } from './daemon-process.js';
 import { PipelinedClient } from './pipelined-client.js';
+
+// Many processes are started here, and a busy machine must not decide a test.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 const MIB = 1 << 20;
 const EIO = 5;

@@ -3,6 +3,10 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
+import { SystemClock, SystemRandom } from '../../src/base/system-clock.js';
+import { DataKeyVault } from '../../src/crypto/data-key-vault.js';
+import { fileModeOf } from '../../src/crypto/secret-file.js';
+import { NativeFiles } from '../../src/io/native-files.js';
 import { run } from '../nbd/programs.js';
 import { DaemonProcess, filesUnder } from './daemon-process.js';
 import { needs } from './needs.js';
@@ -41,10 +45,38 @@ test('an ext4 image goes into an encrypted volume, survives kill -9 and comes ou
 
   // Nothing of it can be read where it is kept, while the daemon runs and after it has stopped.
   expect(plaintextUnder(daemon.storagePath)).toEqual([]);
+  const { dataKeyNumber } = await daemon.json('volume', 'get', 'web-data');
   expect(await daemon.stop()).toBe(0);
   expect(plaintextUnder(daemon.storagePath)).toEqual([]);
   expect(daemon.output).not.toContain(MARKER);
-}, 90_000);
+
+  // Nor the key that would make it readable, however it is spelt.
+  const secret = await dataKey(daemon, dataKeyNumber);
+  expect(secret.length).toBe(32);
+  const spellings = [secret, Buffer.from(secret.toString('hex')), Buffer.from(secret.toString('base64'))];
+  for (const { path, bytes } of filesUnder(daemon.storagePath)) {
+    for (const spelling of spellings) expect(bytes.includes(spelling), path).toBe(false);
+  }
+  for (const spelling of spellings.slice(1)) expect(daemon.output).not.toContain(spelling.toString());
+}, 120_000);
+
+/** Unwraps a data key in a copy of the keys, so that looking changes nothing. */
+async function dataKey(daemon: DaemonProcess, number: number): Promise<Buffer> {
+  const keysPath = join(daemon.folder, 'keys');
+  cpSync(join(daemon.storagePath, 'keys'), keysPath, { recursive: true });
+  const vault = await DataKeyVault.open(
+    { keysPath, provider: { provider: 'file' } },
+    {
+      files: new NativeFiles(),
+      random: new SystemRandom(),
+      clock: new SystemClock(),
+      environment: {},
+      modeOf: fileModeOf,
+    },
+  );
+  onTestFinished(() => vault.close());
+  return Buffer.from((await vault.load(number, null)).secret);
+}
 
 function plaintextUnder(folder: string): string[] {
   const found: string[] = [];

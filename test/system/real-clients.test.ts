@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SeededRandom } from '../base/seeded-random.js';
 import { run } from '../nbd/programs.js';
 import { DaemonProcess } from './daemon-process.js';
 import { needs, PYTHON } from './needs.js';
+
+// Many processes are started here, and a busy machine must not decide a test.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 const MIB = 1 << 20;
 const SIZE = 48 * MIB;

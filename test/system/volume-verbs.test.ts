@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { runGfs } from '../cli/run-gfs.js';
 import { run } from '../nbd/programs.js';
 import { DaemonProcess, resultOf } from './daemon-process.js';
 import { needs } from './needs.js';
 import { PipelinedClient } from './pipelined-client.js';
+
+// Many processes are started here, and a busy machine must not decide a test.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 const MIB = 1 << 20;
 const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, notFound: 4, interrupted: 130 };
@@ -101,9 +104,7 @@ test('what cannot be is refused with its reason', async () => {
   await refused(EXIT.usage, /./, 'volume', 'frobnicate', 'odd');
   await refused(EXIT.usage, /./, 'frobnicate');
   await refused(EXIT.usage, /./, 'volume', 'get');
-  await refused(EXIT.usage, /shrink|smaller|clone/i, 'volume', 'expand', 'taken', '--size', '8M').catch(() =>
-    refused(EXIT.failed, /shrink|smaller|clone/i, 'volume', 'expand', 'taken', '--size', '8M'),
-  );
+  await refused(EXIT.failed, /cannot shrink.*clone/, 'volume', 'expand', 'taken', '--size', '8M');
   const unknown = [
     ['get', 'nobody'],
     ['delete', 'nobody', '--force'],
@@ -121,10 +122,8 @@ test('what cannot be is refused with its reason', async () => {
     ['export-image', 'nobody', 'nobody.raw'],
   ];
   for (const verb of unknown) await refused(EXIT.notFound, /nobody/, 'volume', ...verb);
-  await refused(EXIT.notFound, /nobody/, 'events', '--volume', 'nobody').catch(async () => {
-    // A volume that is gone still has events.
-    expect(await daemon.json('events', '--volume', 'nobody')).toEqual([]);
-  });
+  // The name of a volume that is gone for good still means its events, so any name is a question that can be asked.
+  expect(await daemon.json('events', '--volume', 'nobody')).toEqual([]);
   expect((await daemon.json('volume', 'list')).map((each: { name: string }) => each.name)).not.toContain('odd');
 });
 
@@ -152,10 +151,7 @@ test('delete under Retain keeps the data until it is purged; restore brings it b
   // The name is free for another; the old one comes back under a new name only.
   await daemon.gfsOk('volume', 'create', 'kept', '--size', '16M');
   await refused(EXIT.failed, /kept/, 'volume', 'restore', retained[0].id);
-  await daemon.gfsOk('volume', 'restore', 'kept', '--name', 'back').catch(async () => {
-    // "kept" now also means the live one; the id is always clear.
-    await daemon.gfsOk('volume', 'restore', retained[0].id, '--name', 'back');
-  });
+  await daemon.gfsOk('volume', 'restore', 'kept', '--name', 'back');
   await daemon.gfsOk('volume', 'export', 'back');
   expect((await (await connect('back')).read(4096, 4096)).equals(Buffer.alloc(4096, 0x6b))).toBe(true);
 
@@ -234,11 +230,16 @@ test('export, read-only, kick, unexport', async () => {
   await expect(PipelinedClient.connect(daemon.socketPath, 'shown')).rejects.toThrow();
 });
 
-test('import and export-image carry raw images, and qcow2 where qemu-img is', async (context) => {
+/** A sparse raw image. */
+function rawImage(): string {
   const image = join(daemon.folder, 'image.raw');
-  const data = randomBytes(3 * MIB + 1000);
-  writeFileSync(image, data);
+  writeFileSync(image, randomBytes(3 * MIB + 1000));
   truncateSync(image, 40 * MIB);
+  return image;
+}
+
+test('import and export-image carry raw images', async () => {
+  const image = rawImage();
   const made = await daemon.json('volume', 'import', image, 'imported', '-l', 'from=file');
   expect(made).toMatchObject({ name: 'imported', sizeBytes: 40 * MIB, labels: { from: 'file' } });
   expect(made.allocatedBytes).toBeLessThan(4 * MIB);
@@ -249,8 +250,11 @@ test('import and export-image carry raw images, and qcow2 where qemu-img is', as
   await daemon.gfsOk('volume', 'export-image', 'imported', back, '--force');
   await refused(EXIT.failed, /imported/, 'volume', 'import', image, 'imported');
   await refused(EXIT.failed, /nosuch/, 'volume', 'import', join(daemon.folder, 'nosuch.raw'), 'other');
+});
 
+test('import and export-image carry qcow2 where qemu-img is', async (context) => {
   needs(context, 'qemu-img');
+  const image = rawImage();
   const qcow = join(daemon.folder, 'image.qcow2');
   await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', image, qcow]);
   await daemon.gfsOk('volume', 'import', qcow, 'from-qcow2');
@@ -312,8 +316,7 @@ test('stats, events, status, config and completion answer', async () => {
   expect(watched.trim().split('\n')).toHaveLength(2);
   const events = await daemon.json('events', '--volume', 'busy', '-n', '0');
   const kinds = events.map((event: { kind: string }) => event.kind);
-  expect(kinds).toEqual(expect.arrayContaining(['volume.created', 'client.connected']));
-  expect(kinds.some((kind: string) => kind.startsWith('export.') || kind === 'volume.exported')).toBe(true);
+  expect(kinds).toEqual(expect.arrayContaining(['volume.created', 'export.opened', 'client.connected']));
   expect(await daemon.json('status')).toMatchObject({ healthy: true, ready: true, problems: [] });
   const config: { key: string; source: string; value: string }[] = await daemon.json('daemon', 'config');
   const bySource = (key: string): string | undefined => config.find((each) => each.key === key)?.source;
