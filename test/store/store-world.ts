@@ -75,7 +75,7 @@ export class StoreWorld {
   }
 
   static async make(options: WorldOptions = {}): Promise<StoreWorld> {
-    const path = await mkdtemp(join(tmpdir(), 'galleon-store-'));
+    const path = await mkdtemp(join(options.folder ?? tmpdir(), 'galleon-store-'));
     return new StoreWorld(path, options);
   }
 
@@ -167,4 +167,6 @@ export interface WorldOptions {
   readonly openEnvironment?: (path: string) => MapEnvironment;
   readonly random?: Random;
   readonly clock?: Clock;
+  /** Where its storage path is made, in place of the system's folder for temporary files. */
+  readonly folder?: string;
 }
