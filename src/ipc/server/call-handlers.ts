@@ -47,7 +47,7 @@ export function serverStream<Request, Item, Message>(
       try {
         for await (const item of open(call.request, caller)) {
           if (caller.signal.aborted) break;
-          if (!call.write(toMessage(item))) await drained(call, caller.signal);
+          await sent(call, toMessage(item), caller.signal);
         }
         if (caller.signal.aborted && !gate.isOpen) throw new CallRefused(status.UNAVAILABLE, 'the daemon is stopping');
       } finally {
@@ -65,20 +65,27 @@ export function serverStream<Request, Item, Message>(
   };
 }
 
-function drained<Request, Message>(call: ServerWritableStream<Request, Message>, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves when the message has gone out to the client, or when there is nobody to take it. Not `write` and `drain`:
+ * the stream counts messages, and would hold sixteen of an image's mebibytes for a client that does not read.
+ */
+function sent<Request, Message>(
+  call: ServerWritableStream<Request, Message>,
+  message: Message,
+  signal: AbortSignal,
+): Promise<void> {
   return new Promise((resolve) => {
-    const done = (): void => {
-      call.off('drain', done);
-      call.off('close', done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
     if (signal.aborted) {
       resolve();
       return;
     }
-    call.on('drain', done);
+    const done = (): void => {
+      call.off('close', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
     call.on('close', done);
     signal.addEventListener('abort', done);
+    call.write(message, done);
   });
 }
