@@ -83,6 +83,8 @@ export interface MetaCopy {
   readonly record: Uint8Array;
 }
 
+/** Of the file that `Files.replaceFile` writes before it takes the name. */
+const UNFINISHED_SUFFIX = '.json.new';
 const FILE_NAME_PATTERN = /^([1-9]\d{0,9})\.json$/;
 
 /** Data keys, wrapped by the key provider and kept twice: here under `keys/data`, and by the caller in the MetaStore. */
@@ -292,8 +294,16 @@ async function makeFolders(files: Files, keysPath: string): Promise<void> {
   try {
     await files.makeDirectory(path);
     await files.syncDirectory(keysPath);
+    await removeUnfinished(files, path);
   } catch (thrown) {
     throw new CryptoError(`cannot make ${path}: ${messageOf(thrown)}`, { code: 'IO', path }, { cause: thrown });
+  }
+}
+
+/** A copy that a crash kept from its name belongs to a key that nobody has used. */
+async function removeUnfinished(files: Files, dataPath: string): Promise<void> {
+  for (const name of await files.list(dataPath)) {
+    if (name.endsWith(UNFINISHED_SUFFIX)) await files.remove(join(dataPath, name));
   }
 }
 

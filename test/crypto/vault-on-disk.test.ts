@@ -24,6 +24,15 @@ async function open(keysPath: string, provider: KeyProviderOptions): Promise<Dat
 }
 
 describe('DataKeyVault on a real disk', () => {
+  it('removes the copy that a crash kept from its name', async () => {
+    const keysPath = join(await temporaryFolder(), 'keys');
+    await (await open(keysPath, { provider: 'file' })).create(1);
+    await writeFile(join(keysPath, 'data', '2.json.new'), 'half a wrapped key', { mode: 0o600 });
+    const vault = await open(keysPath, { provider: 'file' });
+    expect(await vault.numbers()).toEqual([1]);
+    expect(await readdir(join(keysPath, 'data'))).toEqual(['1.json']);
+  });
+
   it('keeps a key over a restart, heals its file, and erases it', async () => {
     const keysPath = join(await temporaryFolder(), 'keys');
     const made = await (await open(keysPath, { provider: 'file' })).create(1);
