@@ -126,8 +126,11 @@ export class Node implements Closable {
       { files, log },
     );
     // Sockets, the token and metadata all want a little room at start.
-    const { freeBytes } = await files.space(settings.storagePath);
-    if (freeBytes < RESERVE_BYTES / 2) await reserve.giveUp();
+    const makeRoom = async (): Promise<void> => {
+      const { freeBytes } = await files.space(settings.storagePath);
+      if (freeBytes < RESERVE_BYTES / 2) await reserve.giveUp();
+    };
+    await makeRoom();
     const token = await folder.writeToken(reserve);
     // 2. What is known of volumes.
     const lmdb = await this.#naming(folder.metaPath, () => LmdbMetaStore.open({ path: folder.metaPath }, { clock }));
@@ -152,6 +155,8 @@ export class Node implements Closable {
       ),
     );
     this.#host = this.#closing.push(host);
+    // What was free is the store's own reserves again.
+    await makeRoom();
     // 5. Volumes are reconciled and opened before anyone may ask for them.
     const exports = new NbdExports();
     const plane = new ControlPlane(
