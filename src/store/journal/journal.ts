@@ -63,6 +63,8 @@ export class Journal {
   #sequence: number;
   #durable: number;
   #appending = false;
+  /** Told when the append in flight has ended. */
+  #quiet: (() => void)[] = [];
   #failure: StoreError | null = null;
   /** Segments with bytes that no fdatasync has covered, in chain order. */
   #unsynced = new Set<number>();
@@ -117,6 +119,11 @@ export class Journal {
 
   get appending(): boolean {
     return this.#appending;
+  }
+
+  /** Resolves when no append is in flight; holds until the end of the turn in which it resolves. */
+  async quiet(): Promise<void> {
+    while (this.#appending) await new Promise<void>((resolve) => this.#quiet.push(resolve));
   }
 
   /** Too much is waiting for the disk: appends wait. */
@@ -211,6 +218,9 @@ export class Journal {
     this.#appending = true;
     const finish = (status: number): void => {
       this.#appending = false;
+      const quiet = this.#quiet;
+      this.#quiet = [];
+      for (const resolve of quiet) resolve();
       if (this.#failure !== null) {
         // A sync failed meanwhile: what was just appended may not be acknowledged any more.
         done(this.#failure);
