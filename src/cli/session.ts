@@ -6,6 +6,7 @@ import { CALL_MS_DEFAULT } from '../ipc/client-limits.js';
 import { isLoopback } from '../ipc/server/loopback.js';
 import { findDaemon } from '../ipc/client-discovery.js';
 import { usageError } from './cli-error.js';
+import { readClientTls, type TlsOption } from './client-tls.js';
 import type { GlobalValues } from './global-options.js';
 import { Output, type OutputFormat } from './output/output.js';
 import type { World } from './world.js';
@@ -79,11 +80,18 @@ export class Session {
       world.registry,
     );
     checkAddress(target.address);
-    if (target.token !== '') refuseClearToken(target.address);
+    const tls = readClientTls((option) => this.#tlsFile(option));
+    if (target.token !== '' && tls === null) refuseClearToken(target.address);
     // gRPC takes a good part of a second to load: only commands that talk to a daemon pay for it.
     const { ControlClient } = await import('../ipc/client.js');
     const { address, token } = target;
-    return new ControlClient({ address, token, timeoutMs, signal: world.signal, clock: world.clock });
+    return new ControlClient({ address, token, tls, timeoutMs, signal: world.signal, clock: world.clock });
+  }
+
+  #tlsFile(option: TlsOption): string | undefined {
+    const variable = `GFS_${option.toUpperCase().replace('-', '_')}`;
+    const file = this.#globals[option] ?? nonEmpty(this.world.environment[variable]);
+    return file === undefined ? undefined : this.path(file);
   }
 
   #tokenFile(): string | undefined {
@@ -114,7 +122,7 @@ function refuseClearToken(address: string): void {
   if (isLoopback(host)) return;
   throw usageError(
     `${address} is not on this machine's loopback, and the token would cross the network in clear; ` +
-      'run gfs beside the daemon, or forward its port (ssh -L 8090:127.0.0.1:8090 HOST)',
+      'give --tls-ca, --tls-cert and --tls-key, run gfs beside the daemon, or forward its port (ssh -L 8090:127.0.0.1:8090 HOST)',
   );
 }
 

@@ -13,7 +13,17 @@ import { ClientError } from './client-error.js';
 import { CLIENT_MESSAGE_BYTES_MAX, CONNECT_MS_MAX } from './client-limits.js';
 import { toClientError } from './client-status.js';
 
+/** PEM texts for a daemon that uses TLS: it always asks for a client certificate. */
+export interface ClientTls {
+  /** Who signed the daemon's certificate. */
+  readonly authority: Buffer;
+  readonly certificate: Buffer;
+  readonly privateKey: Buffer;
+}
+
 export interface ChannelOptions {
+  /** Absent or null: no TLS. */
+  readonly tls?: ClientTls | null;
   /** `HOST:PORT` or `unix:PATH`. */
   readonly address: string;
   readonly token: string;

@@ -99,5 +99,6 @@ function connectReason(details: string): string {
   if (details.includes('ENOTFOUND') || details.includes('EAI_AGAIN') || details.includes('Name resolution')) {
     return 'unknown host name';
   }
+  if (/certificate|self.signed|SSL|TLS|EPROTO/i.test(details)) return 'the TLS handshake failed';
   return 'no connection';
 }

@@ -60,12 +60,16 @@ export class ControlClient implements Closable {
   constructor(options: ChannelOptions) {
     this.address = options.address;
     this.#options = options;
-    // The token crosses loopback or a unix socket only; the daemon refuses other addresses.
-    const plain = credentials.createInsecure();
-    this.#volumes = new VolumesClient(options.address, plain, GRPC_CHANNEL_OPTIONS);
+    const tls = options.tls ?? null;
+    // Without TLS the token crosses loopback or a unix socket only; the daemon refuses other addresses.
+    const channel =
+      tls === null
+        ? credentials.createInsecure()
+        : credentials.createSsl(tls.authority, tls.privateKey, tls.certificate);
+    this.#volumes = new VolumesClient(options.address, channel, GRPC_CHANNEL_OPTIONS);
     const shared: ClientOptions = { channelOverride: this.#volumes.getChannel() };
-    this.#classes = new StorageClassesClient(options.address, plain, shared);
-    this.#daemon = new DaemonClient(options.address, plain, shared);
+    this.#classes = new StorageClassesClient(options.address, channel, shared);
+    this.#daemon = new DaemonClient(options.address, channel, shared);
     this.#channel = new ClientChannel(options, this.#volumes);
   }
 

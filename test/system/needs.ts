@@ -7,6 +7,7 @@ export const PYTHON = '/usr/bin/python3';
 const QUESTIONS: Record<string, readonly [program: string, ...args: string[]]> = {
   'libnbd for Python': [PYTHON, '-c', 'import nbd'],
   'fio with NBD': ['sh', '-c', 'fio --enghelp | grep -qw nbd'],
+  openssl: ['openssl', 'version'],
   mke2fs: ['mke2fs', '-V'],
   e2fsck: ['e2fsck', '-V'],
   'mkfs.xfs': ['mkfs.xfs', '-V'],
