@@ -75,7 +75,7 @@ export interface VolumeHost {
   /** Removes a layer and everything in it. Its volume must be closed. Fine if it is already gone. */
   dropLayer(layer: LayerId): Promise<void>;
   layers(): LayerSummary[];
-  /** Opens a layer for I/O. Throws DeviceError IO when the layer is damaged or unknown. */
+  /** Opens a layer for I/O; every request to a damaged one fails with IO. Throws DeviceError IO when the layer is unknown. */
   open(options: OpenVolume): VolumeHandle;
   report(): StoreReport;
   /** Writes a checkpoint now. */
