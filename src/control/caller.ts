@@ -8,8 +8,6 @@ export interface Caller {
   readonly signal?: AbortSignal;
 }
 
-export const DAEMON_CALLER: Caller = { actor: 'daemon' };
-
 /** Between two steps of something that can still be undone. */
 export function throwIfCancelled(caller: Caller): void {
   if (caller.signal?.aborted === true) throw cancelled();

@@ -19,7 +19,7 @@ async function read({
   const parsed = await readConfiguration({
     argv: file === undefined ? argv : [...argv, '--config', '/etc/galleon.toml'],
     environment,
-    workingFolder: '/work',
+    workingFolder: '/srv',
     readFile: (path) => {
       if (path === '/etc/galleon.toml' && file !== undefined) return Promise.resolve(file);
       return Promise.reject(Object.assign(new Error('no'), { code: 'ENOENT' }));
@@ -74,8 +74,8 @@ describe('precedence', () => {
       origin: '',
     });
     expect(configuration.settings).toMatchObject({
-      storagePath: '/work/here',
-      nbdSocket: '/work/here/run/nbd.sock',
+      storagePath: '/srv/here',
+      nbdSocket: '/srv/here/run/nbd.sock',
       blockBytes: 8192,
       ipc: { host: '127.0.0.1', port: 9 },
       nbd: { host: '127.0.0.1', port: 7 },
@@ -95,8 +95,8 @@ describe('precedence', () => {
     const parsed = await readConfiguration({
       argv: ['--daemon'],
       environment: { GFS_CONFIG: 'g.toml', GFS_LOG: 'debug' },
-      workingFolder: '/work',
-      readFile: (path) => Promise.resolve(path === '/work/g.toml' ? '[daemon]\nstorage_path = "/x"' : ''),
+      workingFolder: '/srv',
+      readFile: (path) => Promise.resolve(path === '/srv/g.toml' ? '[daemon]\nstorage_path = "/x"' : ''),
     });
     expect(parsed).toMatchObject({ configuration: { logLevel: 'debug', settings: { storagePath: '/x' } } });
   });
@@ -180,7 +180,7 @@ describe('settings', () => {
     const files = { GFS_NBD_TLS_CERT: 'c', GFS_NBD_TLS_KEY: 'k', GFS_NBD_ADDRESS: '0.0.0.0:1' };
     expect((await read({ environment: files })).settings).toMatchObject({
       nbdTlsMode: 'required',
-      nbdTls: { certificate: '/work/c', privateKey: '/work/k', authority: '' },
+      nbdTls: { certificate: '/srv/c', privateKey: '/srv/k', authority: '' },
     });
     const insecure = await read({ argv: ['-d', '--storage-path', 'x', '--insecure-nbd', '--nbd-address', '[::]:1'] });
     expect(insecure.settings).toMatchObject({
@@ -199,7 +199,7 @@ describe('settings', () => {
   it('choose a key provider', async () => {
     const of = async (environment: Record<string, string>): Promise<unknown> =>
       (await read({ environment })).settings.keyProvider;
-    expect(await of({ GFS_KEY_FILE: 'k' })).toEqual({ provider: 'file', path: '/work/k' });
+    expect(await of({ GFS_KEY_FILE: 'k' })).toEqual({ provider: 'file', path: '/srv/k' });
     expect(await of({ GFS_KEY_PROVIDER: 'passphrase', GFS_PASSPHRASE_CREDENTIAL: 'pass' })).toEqual({
       provider: 'passphrase',
       source: { kind: 'credential', credential: 'pass' },
