@@ -8,7 +8,14 @@ import type { ControlPlane } from '../../control/control-plane.js';
 import { DaemonService, StorageClassesService, VolumesService } from '../generated/control.js';
 import { CallGate } from './call-gate.js';
 import { daemonService, type NodeControl } from './daemon-service.js';
-import { CALLS_PER_CONNECTION_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, SHUTDOWN_MS_MAX } from './limits.js';
+import {
+  CALLS_PER_CONNECTION_MAX,
+  KEEPALIVE_ANSWER_MS_MAX,
+  KEEPALIVE_MS,
+  REPLY_BYTES_MAX,
+  REQUEST_BYTES_MAX,
+  SHUTDOWN_MS_MAX,
+} from './limits.js';
 import { isLoopback } from './loopback.js';
 import type { ServerCertificates } from './server-credentials.js';
 import { ServerError } from './server-error.js';
@@ -67,6 +74,9 @@ export class ControlServer implements Closable {
       'grpc.max_receive_message_length': REQUEST_BYTES_MAX,
       'grpc.max_send_message_length': REPLY_BYTES_MAX,
       'grpc.max_concurrent_streams': CALLS_PER_CONNECTION_MAX,
+      // A client that hangs in the middle of an import must not hold its name and its place for ever.
+      'grpc.keepalive_time_ms': KEEPALIVE_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_ANSWER_MS_MAX,
     });
     server.addService(VolumesService, volumesService(gate, plane));
     server.addService(StorageClassesService, storageClassesService(gate, plane.classes));

@@ -14,6 +14,9 @@ export const CALLS_PER_CONNECTION_MAX = 64;
 export const STATUS_TEXT_LENGTH_MAX = 2_000;
 /** How long a shutdown waits for calls under way before it cuts them off. */
 export const SHUTDOWN_MS_MAX = 5_000;
+/** A silent connection is asked so often whether its client still lives, and cut when it does not answer in time. */
+export const KEEPALIVE_MS = 30_000;
+export const KEEPALIVE_ANSWER_MS_MAX = 20_000;
 /** Bytes of a token file that are looked at. */
 export const TOKEN_BYTES_MAX = 4_096;
 /** What a client says about itself in `galleon-actor`. */
