@@ -124,9 +124,11 @@ async function reload(node: Node, sources: ConfigurationSources, log: ProcessLog
     const parsed = await readConfiguration(sources);
     if (parsed.kind !== 'run') return;
     const { logLevel } = parsed.configuration;
-    log.setLevel(logLevel);
     await node.reloadTls();
+    // Whoever sent the signal looks for an answer, whatever the levels before and after.
+    log.setLevel('info');
     log.info({ logLevel }, 'daemon: log level and TLS files were read again');
+    log.setLevel(logLevel);
   } catch (thrown) {
     log.error({ error: messageOf(thrown) }, 'daemon: the reload failed; everything stays as it was');
   }
