@@ -33,6 +33,7 @@ export class BlockMap {
   #dirtyCount = 0;
   readonly #fetches = new Map<string, Fetch>();
   #fetchQueue: Fetch[] = [];
+  /** Look-ups of blocks that memory answered, and those that need the stored leaf first. */
   hits = 0;
   misses = 0;
 
@@ -63,34 +64,20 @@ export class BlockMap {
     return layer;
   }
 
-  /**
-   * The row of a leaf: >= 0 cached and whole, -1 stored but not (wholly) in memory (fetch it), -2 nothing there.
-   */
-  rowOf(layer: Layer, leaf: number): number {
-    const row = layer.leaves.get(leaf);
-    if (row === undefined) {
-      if (layer.filter.has(leaf)) {
-        this.misses += 1;
-        return -1;
-      }
-      return -2;
-    }
-    if (this.cache.has(row, LeafFlag.PARTIAL)) {
-      this.misses += 1;
-      return -1;
-    }
-    this.hits += 1;
-    this.cache.add(row, LeafFlag.USED);
-    return row;
-  }
-
   /** The location of a block, HOLE, ABSENT, or UNLOADED when its leaf must be fetched first. */
   locate(layer: Layer, block: number): number {
     const leaf = Math.floor(block / LEAF_BLOCKS);
     const row = layer.leaves.get(leaf);
-    if (row === undefined) return layer.filter.has(leaf) ? UNLOADED : ABSENT;
+    if (row === undefined) {
+      if (!layer.filter.has(leaf)) return ABSENT;
+      this.misses += 1;
+      return UNLOADED;
+    }
     this.cache.add(row, LeafFlag.USED);
-    return this.cache.entriesOf(row)[this.cache.baseOf(row) + (block % LEAF_BLOCKS)];
+    const location = this.cache.entriesOf(row)[this.cache.baseOf(row) + (block % LEAF_BLOCKS)];
+    if (location === UNLOADED) this.misses += 1;
+    else this.hits += 1;
+    return location;
   }
 
   /** Whether nothing of a leaf is mapped, neither in memory nor stored. */
