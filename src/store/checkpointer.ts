@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { Journal, JournalPosition } from './journal/journal.js';
+import type { Journal } from './journal/journal.js';
 import type { SegmentTable } from './journal/segment-table.js';
 import type { LeafWriter } from './leaf-writer.js';
 import type { BlockMap } from './map/block-map.js';
@@ -37,7 +37,6 @@ export class Checkpointer {
   /** The last of the runs, one after another; settles, never rejects. */
   #tail: Promise<void> = Promise.resolve();
   #runs = 0;
-  #position: JournalPosition;
   /** `journal.appendedBytes` at the published position. */
   #appendedAt: number;
   /** Dropped layers whose stored leaves may still be there. */
@@ -47,12 +46,8 @@ export class Checkpointer {
   count = 0;
   msLast = 0;
 
-  constructor(
-    options: { position: JournalPosition; replayBytes: number; toPurge: readonly Layer[] },
-    dependencies: CheckpointerDependencies,
-  ) {
+  constructor(options: { replayBytes: number; toPurge: readonly Layer[] }, dependencies: CheckpointerDependencies) {
     this.#io = dependencies;
-    this.#position = options.position;
     this.#appendedAt = -options.replayBytes;
     this.#toPurge = new Set(options.toPurge);
   }
@@ -65,10 +60,6 @@ export class Checkpointer {
   /** Resolves when every run asked for so far has ended, however. */
   settled(): Promise<void> {
     return this.#tail;
-  }
-
-  get position(): JournalPosition {
-    return this.#position;
   }
 
   /** Schedules the removal of a dropped layer's leaves with the next checkpoint. */
@@ -140,7 +131,6 @@ export class Checkpointer {
       throw thrown;
     }
     for (const row of layerRows) this.#committed.set(row.id, JSON.stringify(row));
-    this.#position = position;
     this.#appendedAt = appendedAt;
     this.count += 1;
     this.msLast = clock.monotonicMs() - from;

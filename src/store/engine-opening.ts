@@ -312,7 +312,7 @@ class EngineOpening {
     let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1);
     const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
     const checkpointer = new Checkpointer(
-      { position: this.#positionOf(checkpoint, journal), replayBytes: result?.bytes ?? 0, toPurge },
+      { replayBytes: result?.bytes ?? 0, toPurge },
       {
         map,
         rows,
@@ -438,12 +438,6 @@ class EngineOpening {
     } catch (thrown) {
       this.#io.log.debug({ error: messageOf(thrown) }, 'store: the file system gives back no part of a file');
     }
-  }
-
-  #positionOf(checkpoint: CheckpointRow | null, journal: Journal): Journal['position'] {
-    if (checkpoint === null) return journal.position;
-    const { slot, generation, offset, sequence } = checkpoint;
-    return { slot, generation, offset, sequence };
   }
 
   #settle(table: SegmentTable, survey: ChainSurvey, result: ScanResult | null): void {

@@ -122,10 +122,6 @@ export class Store implements Closable {
     return this.#engine;
   }
 
-  get waitingChanges(): number {
-    return this.#writes.waiting;
-  }
-
   space(): Promise<StoreSpace> {
     return this.#io.files.space(this.#options.storagePath);
   }

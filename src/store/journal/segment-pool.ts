@@ -41,8 +41,6 @@ export class SegmentPool {
   #generation: number;
   #filling: Promise<void> | null = null;
   #closed = false;
-  /** The last preparation failed for want of space. */
-  full = false;
   /** The segment being filled with zeros: out of the ready list meanwhile. */
   #zeroing: { readonly slot: number; cancel: boolean; done: Promise<void> } | null = null;
 
@@ -129,11 +127,9 @@ export class SegmentPool {
     while (this.#ready.length < wanted && !this.#closed) {
       try {
         this.#addReady(await this.#prepare());
-        this.full = false;
       } catch (thrown) {
         const fault = thrown instanceof FileError || thrown instanceof StoreError ? thrown.code : '';
         if (fault !== 'NO_SPACE' && fault !== 'FULL') throw thrown;
-        this.full = true;
         return;
       }
     }

@@ -7,10 +7,6 @@ import { FILTER_LEAVES } from '../limits.js';
 export class LeafFilter {
   readonly #chunks = new Map<number, Uint8Array>();
 
-  get empty(): boolean {
-    return this.#chunks.size === 0;
-  }
-
   load(chunk: number, bits: Uint8Array): void {
     this.#chunks.set(chunk, bits.slice());
   }
