@@ -167,7 +167,7 @@ export class VolumeRemover {
     const connections =
       dropped > 0 ? `; ${dropped} ${dropped === 1 ? 'connection was' : 'connections were'} dropped` : '';
     const detail = done
-      ? `its data ${record.row.encrypted ? 'and its key are' : 'is'} gone; this version does not give the space in the journal back yet${connections}`
+      ? `it is gone; this version does not give the space in the journal back yet${connections}`
       : `it is gone${connections}; its space is freed later (${retries.stateOf(retrySubject(record))?.lastError ?? ''})`;
     return { id: record.id, name, outcome, detail };
   }
