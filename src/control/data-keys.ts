@@ -2,6 +2,7 @@ import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { KeyVault, MadeKey, MetaCopy } from '../crypto/data-key-vault.js';
 import { decodeJson, encodeJson } from '../meta/json-value.js';
+import { TRANSACTION_OPERATIONS_MAX } from '../meta/limits.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import type { DataKey } from '../volume/volume-host.js';
 import { codeOf, ControlError, refused } from './control-error.js';
@@ -96,10 +97,18 @@ export class DataKeys {
     return keys;
   }
 
-  /** Removes both copies. Fine if they are gone; safe to repeat after a crash in between. */
+  /**
+   * Erases both copies: neither the MetaStore's freed pages nor the file's blocks hold them afterwards. Fine if they are
+   * gone. Safe to repeat after a crash in between: the file goes last, and while it is there its number is known.
+   */
   async erase(numbers: readonly number[]): Promise<void> {
     if (numbers.length === 0) return;
-    await this.#meta.transaction({ delete: numbers.map(dataKeyKey) });
+    for (let at = 0; at < numbers.length; at += TRANSACTION_OPERATIONS_MAX) {
+      await this.#meta.transaction({
+        delete: numbers.slice(at, at + TRANSACTION_OPERATIONS_MAX).map(dataKeyKey),
+      });
+    }
+    await this.#meta.scrub();
     for (const number of numbers) await this.#vault.erase(number);
   }
 

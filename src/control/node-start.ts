@@ -130,7 +130,7 @@ async function removeOrphans(
   // Layers before keys, as in every removal.
   const remove = async (): Promise<void> => {
     for (const { layer } of orphanLayers) await host.dropLayer(layer);
-    for (const number of orphanKeys) await dataKeys.erase([number]);
+    await dataKeys.erase(orphanKeys);
     await table.withdraw(announced);
   };
   try {

@@ -166,8 +166,9 @@ export class VolumeRemover {
     });
     const connections =
       dropped > 0 ? `; ${dropped} ${dropped === 1 ? 'connection was' : 'connections were'} dropped` : '';
+    const keys = record.row.dataKeyNumbers.length > 0 ? ', and its keys are erased' : '';
     const detail = done
-      ? `it is gone; this version does not give the space in the journal back yet${connections}`
+      ? `it is gone${keys}; this version does not give the space in the journal back yet${connections}`
       : `it is gone${connections}; its space is freed later (${retries.stateOf(retrySubject(record))?.lastError ?? ''})`;
     return { id: record.id, name, outcome, detail };
   }

@@ -32,13 +32,12 @@ export class ReservedMetaStore implements MetaStore {
     return this.#next.list(prefix);
   }
 
-  async transaction(transaction: MetaTransaction): Promise<MetaOutcome> {
-    try {
-      return await this.#next.transaction(transaction);
-    } catch (thrown) {
-      if (!(thrown instanceof MetaError) || thrown.code !== 'FULL' || !(await this.#reserve.giveUp())) throw thrown;
-      return this.#next.transaction(transaction);
-    }
+  transaction(transaction: MetaTransaction): Promise<MetaOutcome> {
+    return this.#reserved(() => this.#next.transaction(transaction));
+  }
+
+  scrub(): Promise<void> {
+    return this.#reserved(() => this.#next.scrub());
   }
 
   watch(prefix: string, afterRevision: number, listener: WatchListener): Watch {
@@ -51,5 +50,14 @@ export class ReservedMetaStore implements MetaStore {
 
   close(): Promise<void> {
     return this.#next.close();
+  }
+
+  async #reserved<T>(write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (thrown) {
+      if (!(thrown instanceof MetaError) || thrown.code !== 'FULL' || !(await this.#reserve.giveUp())) throw thrown;
+      return write();
+    }
   }
 }

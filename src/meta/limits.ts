@@ -18,8 +18,12 @@ export const LMDB_MAP_BYTES = 1024 ** 3;
 /** LMDB reports a short write on a full disk as EIO; with less than this free it is taken for what it is. */
 export const FULL_BELOW_BYTES = 16 * 1024 * 1024;
 
+/** Records that a copy writes with one commit; the event loop waits that long. */
+export const COPY_RECORDS_PER_COMMIT = 512;
+
 export const PROBE_TIMEOUT_MS = 120_000;
 /** Damaged keys that the probe names one by one; the rest is counted. */
 export const PROBE_KEYS_NAMED_MAX = 100;
 
 assert(HISTORY_CHANGES_MAX >= TRANSACTION_OPERATIONS_MAX, 'the history holds at least one whole transaction');
+assert(COPY_RECORDS_PER_COMMIT > 1, 'each commit of a copy gets further than the one before');

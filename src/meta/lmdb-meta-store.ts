@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdir, open as openFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { assert } from '../base/assert.js';
 import type { Clock } from '../base/clock.js';
 import { ChangeHistory } from './change-history.js';
+import { copyEnvironment } from './environment-copy.js';
+import { clearSwap, copyPathOf, swapIn, syncFolder } from './environment-swap.js';
 import { LeaseTable } from './lease-table.js';
 import { HISTORY_CHANGES_MAX, PROBE_TIMEOUT_MS } from './limits.js';
 import { translateLmdbError } from './lmdb-fault.js';
@@ -45,6 +47,8 @@ export interface LmdbMetaStoreOptions {
   readonly path: string;
   readonly historyChangesMax?: number;
   readonly probeTimeoutMs?: number;
+  /** Called before each change that a scrub makes to the disk; a test ends the process there. */
+  readonly onScrubStep?: () => void;
 }
 
 /** Decides inside the write transaction what it changes; `revision` is the next one. */
@@ -53,6 +57,11 @@ type Decide = (revision: number) => TransactionPlan;
 interface Pending {
   readonly decide: Decide;
   readonly resolve: (outcome: MetaOutcome) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface PendingScrub {
+  readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
 }
 
@@ -65,28 +74,33 @@ type Decision =
  */
 export class LmdbMetaStore implements MetaStore {
   readonly #path: string;
-  readonly #environment: Environment;
+  readonly #onScrubStep: () => void;
+  /** null: closed, or lost between two files of a scrub. */
+  #environment: Environment | null;
   readonly #history: ChangeHistory;
   readonly #leases: LeaseTable;
   readonly #damage: readonly string[];
   #state: MetaState;
   #waiting: Pending[] = [];
+  #scrubs: PendingScrub[] = [];
+  /** While one environment takes another's place; reads wait for it. */
+  #swapping: Promise<void> | null = null;
   #committing: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
   private constructor(
-    path: string,
+    options: LmdbMetaStoreOptions,
     environment: Environment,
     state: MetaState,
     damage: readonly string[],
-    historyChangesMax: number,
     clock: Clock,
   ) {
-    this.#path = path;
+    this.#path = options.path;
+    this.#onScrubStep = options.onScrubStep ?? (() => undefined);
     this.#environment = environment;
     this.#state = state;
     this.#damage = damage;
-    this.#history = new ChangeHistory(historyChangesMax, state.revision);
+    this.#history = new ChangeHistory(options.historyChangesMax ?? HISTORY_CHANGES_MAX, state.revision);
     this.#leases = new LeaseTable(clock, (lease) => this.#deleteKeysOf(lease));
   }
 
@@ -95,7 +109,8 @@ export class LmdbMetaStore implements MetaStore {
    * read at all (single damaged records are listed in `damage` and refused one by one), VERSION, FULL, IO.
    */
   static async open(options: LmdbMetaStoreOptions, dependencies: { readonly clock: Clock }): Promise<LmdbMetaStore> {
-    const { path, historyChangesMax = HISTORY_CHANGES_MAX, probeTimeoutMs = PROBE_TIMEOUT_MS } = options;
+    const { path, probeTimeoutMs = PROBE_TIMEOUT_MS } = options;
+    await endSwap(path);
     const exists = existsSync(join(path, 'data.mdb'));
     const damage: string[] = [];
     if (exists) {
@@ -116,8 +131,9 @@ export class LmdbMetaStore implements MetaStore {
     }
     try {
       const state = await beginHolding(path, environment);
-      if (!exists) await syncDirectories(path);
-      return new LmdbMetaStore(path, environment, state, damage, historyChangesMax, dependencies.clock);
+      // The entry of a new environment, and of its folder, must survive a power cut as its content does.
+      if (!exists) for (const folder of [path, dirname(path)]) await syncFolder(folder);
+      return new LmdbMetaStore(options, environment, state, damage, dependencies.clock);
     } catch (thrown) {
       await environment.close();
       throw thrown;
@@ -142,13 +158,13 @@ export class LmdbMetaStore implements MetaStore {
     return this.#read(() => {
       const entries: MetaEntry[] = [];
       const damaged: string[] = [];
-      for (const { key, bytes } of walkRecords(this.#environment, prefix)) {
+      for (const { key, bytes } of walkRecords(this.#opened, prefix)) {
         const entry = decodeRecord(key, bytes);
         if (entry === null) damaged.push(key);
         else entries.push(entry);
       }
       // From the same read transaction: `#state` may be a moment behind a commit that can already be read.
-      const bytes = this.#environment.get(stateKey());
+      const bytes = this.#opened.get(stateKey());
       const state = bytes === undefined ? null : decodeState(bytes);
       return { entries, damaged, revision: (state ?? this.#state).revision };
     });
@@ -166,6 +182,14 @@ export class LmdbMetaStore implements MetaStore {
     );
   }
 
+  scrub(): Promise<void> {
+    if (this.#closing !== null) return Promise.reject(storeClosed());
+    return new Promise((resolve, reject) => {
+      this.#scrubs.push({ resolve, reject });
+      this.#committing ??= this.#drain();
+    });
+  }
+
   watch(prefix: string, afterRevision: number, listener: WatchListener): Watch {
     if (this.#closing !== null) throw storeClosed();
     return this.#history.watch(prefix, afterRevision, listener);
@@ -181,27 +205,34 @@ export class LmdbMetaStore implements MetaStore {
       this.#leases.close();
       while (this.#committing !== null) await this.#committing;
       this.#history.close();
-      await this.#environment.close();
+      await this.#environment?.close();
     })();
     return this.#closing;
   }
 
   async #read<T>(read: () => T): Promise<T> {
     await Promise.resolve();
+    while (this.#swapping !== null) await this.#swapping;
     if (this.#closing !== null) throw storeClosed();
-    this.#environment.resetReadTxn();
+    this.#opened.resetReadTxn();
     return read();
   }
 
+  get #opened(): Environment {
+    if (this.#environment !== null) return this.#environment;
+    const message = `metadata in ${this.#path} could not be opened again; restart the daemon`;
+    throw new MetaError(message, { code: 'IO', errno: '' });
+  }
+
   #lookUp(key: string): MetaEntry | null | 'damaged' {
-    const bytes = this.#environment.get(recordKey(key));
+    const bytes = this.#opened.get(recordKey(key));
     return bytes === undefined ? null : (decodeRecord(key, bytes) ?? 'damaged');
   }
 
   #deleteKeysOf(lease: number): Promise<void> {
     return this.#submit((revision) => {
       const changes: MetaChange[] = [];
-      for (const { key, bytes } of walkRecords(this.#environment, '')) {
+      for (const { key, bytes } of walkRecords(this.#opened, '')) {
         if (decodeRecord(key, bytes)?.lease === lease) changes.push({ kind: 'delete', key, revision });
       }
       return { conflicts: [], changes };
@@ -219,12 +250,46 @@ export class LmdbMetaStore implements MetaStore {
   async #drain(): Promise<void> {
     // Let the rest of this turn arrive: it shares the fdatasync.
     await Promise.resolve();
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length > 0 || this.#scrubs.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
-      await this.#commitBatch(batch);
+      if (batch.length > 0) await this.#commitBatch(batch);
+      const scrubs = this.#scrubs;
+      this.#scrubs = [];
+      if (scrubs.length > 0) await this.#scrubFor(scrubs);
     }
     this.#committing = null;
+  }
+
+  /** One scrub serves all who asked before it began. */
+  async #scrubFor(scrubs: readonly PendingScrub[]): Promise<void> {
+    try {
+      // 1. Beside the old one, while reads go on; commits wait behind this.
+      await clearSwap(this.#path);
+      await copyEnvironment(this.#opened, copyPathOf(this.#path));
+      // 2. In its place.
+      this.#swapping = this.#swap().finally(() => {
+        this.#swapping = null;
+      });
+      await this.#swapping;
+      for (const { resolve } of scrubs) resolve();
+    } catch (thrown) {
+      const error = await translateLmdbError(this.#path, thrown);
+      await clearSwap(this.#path).catch(() => undefined); // the next scrub, or start, tries again
+      for (const { reject } of scrubs) reject(error);
+    }
+  }
+
+  async #swap(): Promise<void> {
+    const old = this.#opened;
+    this.#environment = null;
+    await old.close();
+    try {
+      await swapIn(this.#path, this.#onScrubStep);
+    } finally {
+      // Whichever of the two has the name now: both are whole, and say the same.
+      this.#environment = openEnvironment(this.#path, false);
+    }
   }
 
   async #commitBatch(batch: readonly Pending[]): Promise<void> {
@@ -232,13 +297,13 @@ export class LmdbMetaStore implements MetaStore {
     let state = this.#state;
     try {
       // 1. Decide and write, in order. As a child transaction: what is thrown in here takes all of the batch back.
-      await this.#environment.childTransaction(() => {
+      await this.#opened.childTransaction(() => {
         for (const pending of batch) {
           const { decision, next } = this.#execute(pending.decide, state);
           decisions.push(decision);
           state = next;
         }
-        if (state !== this.#state) this.#environment.putSync(stateKey(), Buffer.from(encodeState(state)));
+        if (state !== this.#state) this.#opened.putSync(stateKey(), Buffer.from(encodeState(state)));
       });
     } catch (thrown) {
       const error = await translateLmdbError(this.#path, thrown);
@@ -282,7 +347,7 @@ export class LmdbMetaStore implements MetaStore {
   #write(change: MetaChange, state: MetaState): MetaState {
     const key = changedKey(change);
     let { records, digest } = state;
-    const old = this.#environment.get(recordKey(key));
+    const old = this.#opened.get(recordKey(key));
     // A damaged record was never counted in: the sum holds valid ones only.
     if (old !== undefined && decodeRecord(key, old) !== null) {
       records--;
@@ -290,11 +355,11 @@ export class LmdbMetaStore implements MetaStore {
     }
     if (change.kind === 'set') {
       const bytes = encodeRecord(change.entry);
-      this.#environment.putSync(recordKey(key), Buffer.from(bytes));
+      this.#opened.putSync(recordKey(key), Buffer.from(bytes));
       records++;
       digest ^= checksumOf(bytes);
     } else {
-      this.#environment.removeSync(recordKey(key));
+      this.#opened.removeSync(recordKey(key));
     }
     return { ...state, records, digest: digest >>> 0 };
   }
@@ -325,15 +390,12 @@ async function beginHolding(path: string, environment: Environment): Promise<Met
   return state;
 }
 
-/** The entry of a new environment, and of its folder, must survive a power cut as its content does. */
-async function syncDirectories(path: string): Promise<void> {
-  for (const directory of [path, dirname(path)]) {
-    const handle = await openFile(directory, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+/** Ends what a crash during a scrub left behind. */
+async function endSwap(path: string): Promise<void> {
+  try {
+    await clearSwap(path);
+  } catch (thrown) {
+    throw await translateLmdbError(path, thrown);
   }
 }
 

@@ -68,6 +68,11 @@ export class MemoryMetaStore implements MetaStore {
     return { committed: true, revision: this.#history.revision };
   }
 
+  /** Deleted values are the collector's: there is no disk to scrub. */
+  async scrub(): Promise<void> {
+    await this.#turn();
+  }
+
   watch(prefix: string, afterRevision: number, listener: WatchListener): Watch {
     if (this.#closed) throw storeClosed();
     return this.#history.watch(prefix, afterRevision, listener);

@@ -94,6 +94,12 @@ export interface MetaStore extends Closable {
    */
   transaction(transaction: MetaTransaction): Promise<MetaOutcome>;
   /**
+   * Resolves when nothing of what was deleted or replaced before this call is left in the store's own files, freed space
+   * included (as far as the file system overwrites in place). For erased keys; too dear for ordinary deletions. Rejects
+   * FULL or IO, with the store as it was; to be called again then, also after a restart.
+   */
+  scrub(): Promise<void>;
+  /**
    * Calls the listener for every change under `prefix` after `afterRevision` (0: from the beginning, if the store
    * still has it), in order, never inside this call. A revision that is no longer kept ends it with COMPACTED.
    */

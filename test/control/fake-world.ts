@@ -460,6 +460,10 @@ class SteppedMeta implements MetaStore {
     if (this.trouble !== null) return Promise.reject(this.trouble);
     return this.#crash.step('meta', () => this.#inner.transaction(transaction));
   }
+
+  scrub(): Promise<void> {
+    return this.#crash.step('meta scrub', () => this.#inner.scrub());
+  }
 }
 
 export class FakeWorld {

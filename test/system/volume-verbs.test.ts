@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { runGfs } from '../cli/run-gfs.js';
@@ -165,6 +165,29 @@ test('delete under Retain keeps the data until it is purged; restore brings it b
   expect(dropped).toMatchObject({ outcome: 'purged' });
   expect(dropped.detail).toMatch(/connection/);
   await refused(EXIT.notFound, /back/, 'volume', 'restore', 'back');
+});
+
+test('a purge leaves the wrapped key in no file of the storage path', async () => {
+  const folders = ['meta', 'keys', 'map', 'run'].map((name) => join(daemon.storagePath, name));
+  const holders = (text: string): string[] =>
+    folders
+      .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)))
+      .filter((file) => statSync(file).isFile() && readFileSync(file).includes(text));
+  const keysPath = join(daemon.storagePath, 'keys/data');
+  const before = new Set(readdirSync(keysPath));
+  // Others come and go meanwhile, so that pages are freed and used again.
+  for (let n = 0; n < 6; n += 1) await daemon.volume(`key-${String(n)}`, 16 * MIB);
+  const wrapped = readdirSync(keysPath)
+    .filter((name) => !before.has(name))
+    .map((name) => (JSON.parse(readFileSync(join(keysPath, name), 'utf8')) as { wrapped: string }).wrapped);
+  expect(wrapped).toHaveLength(6);
+  for (const text of wrapped) expect(holders(text)).toHaveLength(2);
+  for (let n = 0; n < 5; n += 1) {
+    const removed = await daemon.json('volume', 'delete', `key-${String(n)}`, '--force');
+    expect(removed.detail).toMatch(/keys are erased/);
+  }
+  expect(wrapped.map((text) => holders(text).length).sort()).toEqual([0, 0, 0, 0, 0, 2]);
+  await daemon.gfsOk('volume', 'delete', 'key-5', '--force');
 });
 
 /** Resolves when the daemon has noticed that the clients of a volume are gone. */
