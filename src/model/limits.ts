@@ -20,6 +20,10 @@ export const LABEL_VALUE_LENGTH_MAX = 63;
 
 /** A storage class document is read into memory whole. */
 export const CLASS_DOCUMENT_BYTES_MAX = 64 * 1024;
+/** Things inside one another, the document among them; a topology's value is the deepest that means anything, at 6. */
+export const CLASS_DOCUMENT_DEPTH_MAX = 16;
+/** Problems of one document that are listed; whoever has more has not written a storage class. */
+export const CLASS_DOCUMENT_PROBLEMS_MAX = 100;
 export const PROVISIONER_LENGTH_MAX = 253;
 export const MOUNT_OPTIONS_MAX = 64;
 export const MOUNT_OPTION_LENGTH_MAX = 255;

@@ -22,8 +22,11 @@ import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml
 import { z } from 'zod';
 import { messageOf } from '../base/errors.js';
 import { DEFAULT_PROVISIONER } from './built-in-classes.js';
+import { isTooDeep } from './document-depth.js';
 import {
   CLASS_DOCUMENT_BYTES_MAX,
+  CLASS_DOCUMENT_DEPTH_MAX,
+  CLASS_DOCUMENT_PROBLEMS_MAX,
   CLASS_NAME_LENGTH_MAX,
   MOUNT_OPTION_LENGTH_MAX,
   MOUNT_OPTIONS_MAX,
@@ -108,8 +111,13 @@ export function parseStorageClass(document: string, fileName: string, createdAtM
     const limit = `longer than ${String(CLASS_DOCUMENT_BYTES_MAX)} bytes`;
     throw documentError(fileName, [{ path: '', line: 0, text: `the document is ${limit}` }]);
   }
+  if (isTooDeep(document)) {
+    const text = `more than ${String(CLASS_DOCUMENT_DEPTH_MAX)} things stand inside one another`;
+    throw documentError(fileName, [{ path: '', line: 0, text }]);
+  }
   const lines = new LineCounter();
-  const tree = parseDocument(document, { lineCounter: lines, prettyErrors: false });
+  // Warnings would go to the standard error of the daemon, in the words of whoever wrote the document.
+  const tree = parseDocument(document, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
   const syntax = syntaxProblems(document, tree, lines);
   if (syntax.length > 0) throw documentError(fileName, syntax);
 
@@ -192,7 +200,9 @@ function syntaxProblems(document: string, tree: Document, lines: LineCounter): D
       return [{ path: '', line: 0, text: `not JSON: ${messageOf(thrown)}` }];
     }
   }
-  return tree.errors.map((error) => ({ path: '', line: lines.linePos(error.pos[0]).line, text: error.message }));
+  return tree.errors
+    .slice(0, CLASS_DOCUMENT_PROBLEMS_MAX)
+    .map((error) => ({ path: '', line: lines.linePos(error.pos[0]).line, text: error.message }));
 }
 
 function problemsOf(issue: z.core.$ZodIssue, value: object, tree: Document, lines: LineCounter): DocumentProblem[] {
