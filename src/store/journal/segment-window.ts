@@ -2,14 +2,21 @@ import type { FileId, Files } from '../../io/files.js';
 import { viewOf } from '../../base/bytes.js';
 import { RECORD_BYTES_MAX } from '../limits.js';
 
+const WINDOW_BYTES_MAX = 2 * RECORD_BYTES_MAX;
+
 /** A sliding window over one segment file, for reading it from front to back in large steps. */
 export class SegmentWindow {
   readonly #files: Files;
-  readonly #bytes = new Uint8Array(2 * RECORD_BYTES_MAX);
-  readonly #view = viewOf(this.#bytes);
+  /** As large as the largest segment so far wants it: many a scan only reads header pages, and needs none. */
+  #bytes = new Uint8Array(0);
+  #view = viewOf(this.#bytes);
+  /** Bytes behind this one are zero. */
+  #filled = 0;
   #file = -1 as FileId;
   #from = 0;
   #length = 0;
+  /** Where the segment ends, though its file may be shorter. */
+  #segmentBytes = 0;
   /** Where the file ends: bytes beyond it do not exist. */
   endBytes = 0;
 
@@ -30,18 +37,28 @@ export class SegmentWindow {
     this.#from = 0;
     this.#length = 0;
     this.endBytes = 0;
+    this.#segmentBytes = endBytes;
+    const size = Math.min(WINDOW_BYTES_MAX, endBytes);
+    if (this.#bytes.length < size) {
+      this.#bytes = new Uint8Array(size);
+      this.#view = viewOf(this.#bytes);
+      this.#filled = 0;
+    }
     if (file === null) return;
     this.#file = file;
     this.endBytes = Math.min(endBytes, await this.#files.sizeBytes(file));
   }
 
   /**
-   * Makes [offset, offset + length) available as far as the file goes; returns where `offset` is in `bytes`. A read
-   * error inside leaves the rest of the window zeroed: damaged bytes then fail their checksums, and are judged there.
+   * Makes [offset, offset + length) available as far as the segment goes, zeros where its file is shorter; returns where
+   * `offset` is in `bytes`. `length` is at most half a window. A read error inside leaves the rest of the window zeroed:
+   * damaged bytes then fail their checksums, and are judged there.
    */
   async at(offset: number, length: number): Promise<number> {
     const end = Math.min(offset + length, this.endBytes);
-    if (offset < this.#from || end > this.#from + this.#length) {
+    // A record may claim bytes that a truncated file does not have: the window must have room for them.
+    const endInWindow = offset - this.#from + Math.min(length, this.#segmentBytes - offset);
+    if (offset < this.#from || end > this.#from + this.#length || endInWindow > this.#bytes.length) {
       this.#from = offset;
       const want = Math.min(this.#bytes.length, Math.max(this.endBytes - offset, 0));
       this.#length = want;
@@ -56,7 +73,8 @@ export class SegmentWindow {
         if (read === 0) break;
         done += read;
       }
-      this.#bytes.fill(0, done);
+      this.#bytes.fill(0, done, Math.max(done, this.#filled));
+      this.#filled = done;
     }
     return offset - this.#from;
   }
