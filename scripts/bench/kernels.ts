@@ -1,16 +1,16 @@
 /**
- * Microseconds per 4 KiB block of the two batch kernels, in batches of 1, 32 and 256: `npx tsx scripts/bench-kernels.ts`
+ * Microseconds per 4 KiB block of the two batch kernels, in batches of 1, 32 and 256: `npx tsx scripts/bench/kernels.ts`
  * (a folder to write to may follow; the default is the system's temporary one). Appends go to a file that was written
  * before, as the journal's recycled segments are; reads find everything in the page cache.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NativeFiles } from '../src/io/native-files.js';
-import { NativeBlockKeys } from '../src/io/native-keys.js';
-import { OpenBatch } from '../src/io/open-batch.js';
-import { RECORD, storedBytesOf } from '../src/io/record-layout.js';
-import { SealBatch } from '../src/io/seal-batch.js';
+import { NativeFiles } from '../../src/io/native-files.js';
+import { NativeBlockKeys } from '../../src/io/native-keys.js';
+import { OpenBatch } from '../../src/io/open-batch.js';
+import { RECORD, storedBytesOf } from '../../src/io/record-layout.js';
+import { SealBatch } from '../../src/io/seal-batch.js';
 
 const PLAIN_BYTES = 4096;
 const STORED_BYTES = storedBytesOf(PLAIN_BYTES);

@@ -1,0 +1,54 @@
+/** What /proc says of a process and its children (proc_pid_stat(5), proc_pid_status(5)). */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** USER_HZ: what the kernel counts in towards user space on every architecture that we run on. */
+const TICKS_PER_SECOND = 100;
+
+interface Stat {
+  readonly pid: number;
+  readonly parent: number;
+  readonly ticks: number;
+}
+
+/** Its fields after the name, which may itself hold blanks and parentheses. null: no such process any more. */
+export function parseStat(text: string): Stat | null {
+  const end = text.lastIndexOf(')');
+  const pid = Number(text.slice(0, text.indexOf(' ')));
+  const fields = text.slice(end + 2).split(' ');
+  // After the name: state 0, parent 1, ..., utime 11, stime 12, cutime 13, cstime 14.
+  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
+  if (end < 0 || fields.length < 15 || !Number.isFinite(ticks)) return null;
+  return { pid, parent: Number(fields[1]), ticks };
+}
+
+/** Seconds of processor time that it, its children and those that it has waited for have used. */
+export function cpuSeconds(pid: number): number {
+  const stats = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => statOf(name))
+    .filter((stat) => stat !== null);
+  let ticks = 0;
+  const wanted = [pid];
+  for (const next of wanted) {
+    for (const stat of stats) {
+      if (stat.pid === next) ticks += stat.ticks;
+      if (stat.parent === next) wanted.push(stat.pid);
+    }
+  }
+  return ticks / TICKS_PER_SECOND;
+}
+
+/** Bytes of memory that it has resident. */
+export function residentBytes(pid: number): number {
+  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(match?.[1] ?? Number.NaN) * 1024;
+}
+
+function statOf(pid: string): Stat | null {
+  try {
+    return parseStat(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    // It ended while the list was read.
+    return null;
+  }
+}

@@ -1,0 +1,22 @@
+import { BenchError } from './bench-error.js';
+
+/** The middle of some figures; of an even number the mean of the two in the middle. Throws BenchError for none. */
+export function median(figures: readonly number[]): number {
+  const sorted = figures.toSorted((left, right) => left - right);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle];
+  if (upper === undefined) throw new BenchError('the median of no figures was asked for');
+  const lower = sorted.length % 2 === 0 ? sorted[middle - 1] : upper;
+  return ((lower ?? upper) + upper) / 2;
+}
+
+/** How far the rounds lie apart: (largest - smallest) / median. */
+export function spread(figures: readonly number[]): number {
+  return (Math.max(...figures) - Math.min(...figures)) / median(figures);
+}
+
+/** `figure` as a multiple of `base`. Throws BenchError for anything that is not above zero. */
+export function ratio(figure: number, base: number): number {
+  if (!(figure > 0) || !(base > 0)) throw new BenchError(`no ratio of ${figure} and ${base}: both must be above zero`);
+  return figure / base;
+}
