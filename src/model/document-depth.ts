@@ -10,7 +10,7 @@ export function isTooDeep(text: string): boolean {
   const parser = new Parser();
   for (const lexeme of new Lexer().lex(text)) {
     // Finished documents, whose depth was seen on the way.
-    for (const token of parser.next(lexeme)) token;
+    Array.from(parser.next(lexeme));
     if (parser.stack.length > CLASS_DOCUMENT_DEPTH_MAX) return true;
   }
   return false;
