@@ -210,6 +210,7 @@ function settingsOf(entries: readonly ConfigEntry[], workingFolder: string): Nod
     journalReplayBytesMax: parseSize(text('persistence.journal_size')),
     checkpointIntervalMs: parseDuration(text('persistence.checkpoint_interval')),
     mapCacheBytes: parseSize(text('persistence.map_cache')),
+    journalCacheBytes: parseSize(text('persistence.journal_cache')),
   };
   refuseOpenDoors(entries, settings);
   return settings;

@@ -38,6 +38,7 @@ export interface NodeSettings {
   readonly journalReplayBytesMax: number;
   readonly checkpointIntervalMs: number;
   readonly mapCacheBytes: number;
+  readonly journalCacheBytes: number;
 }
 
 /** Where a running node is reached. */

@@ -150,6 +150,7 @@ export class Node implements Closable {
           journalReplayBytesMax: settings.journalReplayBytesMax,
           checkpointIntervalMs: settings.checkpointIntervalMs,
           mapCacheBytes: settings.mapCacheBytes,
+          journalCacheBytes: settings.journalCacheBytes,
         },
         { files, keys, checksums, clock, random, log },
       ),

@@ -8,6 +8,7 @@ import { parseSize } from '../base/size.js';
 import { checkBlockBytes } from '../model/volume-size.js';
 import {
   CHECKPOINT_INTERVAL_MS_DEFAULT,
+  JOURNAL_CACHE_BYTES_DEFAULT,
   MAP_CACHE_BYTES_DEFAULT,
   SEGMENT_BYTES_MAX,
   SEGMENT_BYTES_MIN,
@@ -136,6 +137,10 @@ export const SETTINGS: readonly Setting[] = [
   setting('persistence.map_cache', 'map-cache', 'SIZE', 'memory for the map of volumes', {
     fallback: `${MAP_CACHE_BYTES_DEFAULT / MIB}M`,
     check: sizeBetween(8 * MIB, 1024 * 1024 * MIB),
+  }),
+  setting('persistence.journal_cache', 'journal-cache', 'SIZE', 'newest journal that stays in the page cache', {
+    fallback: `${JOURNAL_CACHE_BYTES_DEFAULT / (1024 * MIB)}G`,
+    check: sizeBetween(16 * MIB, 1024 * 1024 * MIB),
   }),
   setting('security.key_provider', 'key-provider', 'PROVIDER', 'where the master key is: file, passphrase or command', {
     fallback: 'file',

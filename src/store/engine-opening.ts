@@ -295,7 +295,7 @@ class EngineOpening {
     // 4. A new segment, whose durable header records the cut. The old tail is never appended to.
     const sequence = result?.sequence ?? 1;
     const journal = new Journal(
-      { segmentBytes: this.#options.segmentBytes, nodeId: this.#options.nodeId, sequence },
+      { ...this.#options, cacheBytes: this.#options.journalCacheBytes, sequence },
       { files, segmentFiles, table, pool, checksums, clock: this.#io.clock, ...this.#events },
     );
     //    A last segment without any record is left out of the chain and used again, or each start would add one.

@@ -20,6 +20,7 @@ export interface EngineOptions {
   readonly nodeId: Uint8Array;
   readonly segmentBytes: number;
   readonly mapCacheBytes: number;
+  readonly journalCacheBytes: number;
   /** Drop cached pages before replay: after a failed fdatasync the cache may hold what the disk does not. */
   readonly distrustCache: boolean;
 }

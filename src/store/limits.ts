@@ -40,6 +40,8 @@ export const READY_SEGMENTS = 2;
 /** Disk space held back for one full checkpoint of the map. */
 export const MAP_RESERVE_BYTES = 64 * MIB;
 export const JOURNAL_REPLAY_BYTES_DEFAULT = 1024 * MIB;
+/** Newest bytes of the journal that stay in the page cache; more makes writes dearer where free memory is, less makes reads cold. */
+export const JOURNAL_CACHE_BYTES_DEFAULT = 2048 * MIB;
 export const CHECKPOINT_INTERVAL_MS_DEFAULT = 30_000;
 /** Read batches with the reader threads at once; the rest waits and gathers. Far below what the addon's queue takes. */
 export const READ_BATCHES_MAX = 64;

@@ -9,6 +9,7 @@ import { Head, type HeadOptions } from './head.js';
 import { RecordKind } from './journal/record.js';
 import {
   CHECKPOINT_INTERVAL_MS_DEFAULT,
+  JOURNAL_CACHE_BYTES_DEFAULT,
   JOURNAL_REPLAY_BYTES_DEFAULT,
   MAP_CACHE_BYTES_DEFAULT,
   SEGMENT_BYTES_DEFAULT,
@@ -24,6 +25,8 @@ export interface StoreOptions {
   readonly nodeId: Uint8Array;
   readonly segmentBytes?: number;
   readonly mapCacheBytes?: number;
+  /** Newest bytes of the journal that stay in the page cache. */
+  readonly journalCacheBytes?: number;
   /** Appends wait when a start would have to replay so much. */
   readonly journalReplayBytesMax?: number;
   readonly checkpointIntervalMs?: number;
@@ -72,6 +75,7 @@ export class Store implements Closable {
     this.#options = {
       segmentBytes: SEGMENT_BYTES_DEFAULT,
       mapCacheBytes: MAP_CACHE_BYTES_DEFAULT,
+      journalCacheBytes: JOURNAL_CACHE_BYTES_DEFAULT,
       journalReplayBytesMax: JOURNAL_REPLAY_BYTES_DEFAULT,
       checkpointIntervalMs: CHECKPOINT_INTERVAL_MS_DEFAULT,
       ...options,
@@ -147,8 +151,7 @@ export class Store implements Closable {
   }
 
   #openEngine(distrustCache: boolean): Promise<Engine> {
-    const { storagePath, nodeId, segmentBytes, mapCacheBytes } = this.#options;
-    const options: EngineOptions = { storagePath, nodeId, segmentBytes, mapCacheBytes, distrustCache };
+    const options: EngineOptions = { ...this.#options, distrustCache };
     return openEngine(options, this.#io, {
       wantPad: () => {
         this.#writes.wake();

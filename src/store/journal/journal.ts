@@ -13,6 +13,7 @@ import {
   WRITEBACK_STEP_BYTES,
 } from '../limits.js';
 import { StoreError } from '../store-error.js';
+import { CacheWindow } from './cache-window.js';
 import type { AppendBatch, BatchStart, JournalLayer } from './append-batch.js';
 import type { SegmentFiles } from './segment-files.js';
 import { encodeSegmentHeader } from './segment-header.js';
@@ -57,6 +58,7 @@ export class Journal {
   readonly #segmentBytes: number;
   readonly #nodeId: Uint8Array;
   readonly #io: JournalDependencies;
+  readonly #cached: CacheWindow;
   #slot = -1;
   #file = -1 as FileId;
   #offset = 0;
@@ -89,7 +91,7 @@ export class Journal {
 
   /** `sequence`: of the next record. Everything before it is durable (recovery has synced what it replayed). */
   constructor(
-    options: { segmentBytes: number; nodeId: Uint8Array; sequence: number },
+    options: { segmentBytes: number; cacheBytes: number; nodeId: Uint8Array; sequence: number },
     dependencies: JournalDependencies,
   ) {
     this.#segmentBytes = options.segmentBytes;
@@ -97,6 +99,7 @@ export class Journal {
     this.#sequence = options.sequence;
     this.#durable = options.sequence - 1;
     this.#io = dependencies;
+    this.#cached = new CacheWindow({ bytesMax: options.cacheBytes }, dependencies);
   }
 
   get durable(): number {
@@ -366,6 +369,7 @@ export class Journal {
     this.#io.segmentFiles.pin(slot);
     this.#under += 1;
     const settle = (): void => {
+      this.#cached.written(slot, from, length);
       this.#settled();
       this.#io.segmentFiles.unpin(slot);
       this.#unwrittenBytes = Math.max(0, this.#unwrittenBytes - length);
@@ -386,6 +390,7 @@ export class Journal {
   /** Resolves when nothing of this journal is with the addon's threads. */
   async drain(): Promise<void> {
     while (this.#under > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
+    await this.#cached.settled();
   }
 
   /** The disk failed outside an append or a sync. */
