@@ -427,14 +427,14 @@ class EngineOpening {
 
   /**
    * What lies behind the durable cut is never read again: its space goes back, so that a restart costs a page and not a
-   * segment.
+   * segment. By truncation, which every file system can do.
    */
   async #giveBackTail(result: ScanResult): Promise<void> {
     const from = Math.ceil(result.cut / PAGE_BYTES) * PAGE_BYTES;
     if (from >= result.last.segmentBytes) return;
     try {
       const file = await this.#segmentFiles.open(result.last.slot);
-      await this.#io.files.punch(file, from, result.last.segmentBytes - from);
+      await this.#io.files.truncate(file, from);
     } catch (thrown) {
       this.#io.log.debug({ error: messageOf(thrown) }, 'store: the file system gives back no part of a file');
     }
