@@ -5,7 +5,7 @@ import { Operation } from '../../src/device/block-device.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { MapDisk, MemoryMapEnvironment } from './memory-map-environment.js';
-import { MIB, perform, StoreWorld } from './store-world.js';
+import { perform, StoreWorld } from './store-world.js';
 import { VolatileDisk, VolatileFiles } from './volatile-files.js';
 
 const BLOCKS = 256;
