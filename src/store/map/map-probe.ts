@@ -1,10 +1,12 @@
 /**
- * Run as a child process: `node map-probe.js PATH BUDGET_MS`. Walks the map's database at PATH without changing it: all
- * small rows, and leaves for as long as the budget lasts. Prints one line of JSON, a MapVerdict. That it prints at all
+ * Run as a child process: `node map-probe.js PATH BUDGET_MS`. Looks at the map's database at PATH without changing it: its
+ * pages, those of leaves for as long as the budget lasts, then all small rows, and leaves for as long again. Prints one line of JSON, a MapVerdict. That it prints at all
  * says that reading is safe; a damaged page can end a process that maps it.
  */
+import { join } from 'node:path';
 import { crc32c } from '../../base/crc32c.js';
 import { messageOf } from '../../base/errors.js';
+import { fileStructureProblem } from '../../base/lmdb-structure.js';
 import { SystemClock } from '../../base/system-clock.js';
 import { LmdbMapEnvironment } from './lmdb-map-environment.js';
 import { COUNT_KEYS, FILTER_KEYS, LAYER_KEYS, LEAF_KEYS, SEGMENT_KEYS } from './map-keys.js';
@@ -13,9 +15,12 @@ import { MapRows } from './map-rows.js';
 
 async function probe(path: string, budgetMs: number): Promise<MapVerdict> {
   const clock = new SystemClock();
-  const until = clock.monotonicMs() + budgetMs;
+  let until = clock.monotonicMs() + budgetMs;
   let rows = 0;
   try {
+    const structure = fileStructureProblem(join(path, 'data.mdb'), () => clock.monotonicMs() > until);
+    if (structure !== '') return { problem: structure, rows, complete: false };
+    until = clock.monotonicMs() + budgetMs;
     const environment = new LmdbMapEnvironment({ path, readOnly: true });
     const reader = new MapRows({
       environment,
