@@ -25,7 +25,7 @@ export interface BadBlock {
   readonly block: number;
   readonly slot: number;
   readonly fileOffset: number;
-  /** An OpenStatus, or a negative errno. */
+  /** An OpenStatus, MAP_STATUS, or a negative errno. */
   readonly status: number;
 }
 
@@ -65,7 +65,11 @@ class ReadBatch {
   }
 }
 
+/** Status of a block whose place the map cannot tell; it has no slot and no offset (-1). Above every OpenStatus. */
+const MAP_STATUS = 100;
+
 const STATUS_TEXT: Readonly<Record<number, string>> = {
+  [MAP_STATUS]: 'the leaf of the map that says where the block lies is damaged',
   [OpenStatus.UNAUTHENTIC]: 'the block does not authenticate',
   [OpenStatus.HEADER]: 'the block header is damaged',
   [OpenStatus.GENERATION]: 'an older block lies where a write was lost',
@@ -245,8 +249,17 @@ export class ReadQueue {
 
   #fetchLater(engine: Engine, leaf: number, request: BlockRequest, source: ReadSource): void {
     engine.map.fetch(source.layer, leaf, (failure) => {
-      if (failure === null || this.#engine() !== engine) this.#enqueue(request, source);
-      else this.#complete(request, source, { code: 'IO', detail: failure.message });
+      if (failure === null || this.#engine() !== engine) {
+        this.#enqueue(request, source);
+        return;
+      }
+      const { blockBytes, id } = source.layer;
+      const first = Math.max(leaf * LEAF_BLOCKS, request.offsetBytes / blockBytes);
+      const end = Math.min((leaf + 1) * LEAF_BLOCKS, (request.offsetBytes + request.lengthBytes) / blockBytes);
+      for (let block = first; block < end; block += 1) {
+        this.#bad({ layer: id, block, slot: -1, fileOffset: -1, status: MAP_STATUS });
+      }
+      this.#complete(request, source, { code: 'IO', detail: failure.message });
     });
   }
 
