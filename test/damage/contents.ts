@@ -122,4 +122,24 @@ function numberIn(data: Uint8Array): number {
   return Math.imul(word, FACTOR_INVERSE) >>> 0;
 }
 
+/** What the first opening said of a block or a volume, the second says too. */
+export function compare(first: Outcome, second: Outcome): void {
+  for (const [layer, reason] of Object.entries(first.refused)) {
+    const again = second.refused[Number(layer)];
+    if (again !== reason) {
+      throw new Error(
+        `layer ${layer} was refused because "${reason}", and then ${again === undefined ? 'not' : `"${again}"`}`,
+      );
+    }
+  }
+  for (const [layer, reason] of Object.entries(second.refused)) {
+    if (first.refused[Number(layer)] === undefined) {
+      throw new Error(`layer ${layer} was served and is then refused: ${reason}`);
+    }
+  }
+  const bad = new Set(first.bad);
+  const spread = second.bad.filter((block) => !bad.has(block));
+  if (spread.length > 0) throw new Error(`blocks that could be read cannot be read any more: ${spread.join(' ')}`);
+}
+
 export const layerId = (layer: number): LayerId => layer as LayerId;

@@ -49,7 +49,7 @@ export function stalePage(path: string, page: number, older: Buffer): Damage {
   const from = page * PAGE_BYTES;
   return change(path, 'stale page', from, (bytes) => {
     bytes.fill(0, from, from + PAGE_BYTES);
-    older.copy(bytes, from, from, from + PAGE_BYTES);
+    bytes.set(older.subarray(from, from + PAGE_BYTES), from);
   });
 }
 
@@ -82,7 +82,8 @@ export function stalePages(path: string, bytes: Buffer, older: readonly Buffer[]
     const versions: Buffer[] = [];
     for (const version of older) {
       const then = Buffer.alloc(PAGE_BYTES);
-      version.copy(then, 0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+      // The file may have been shorter then.
+      then.set(version.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
       if (then.equals(now) || versions.some((seen) => seen.equals(then))) continue;
       versions.push(then);
       found.push(stalePage(path, page, version));

@@ -1,11 +1,13 @@
 import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { FileId } from '../../src/io/files.js';
+import type { Timer } from '../../src/base/clock.js';
+import { SystemClock } from '../../src/base/system-clock.js';
 import { NativeFiles } from '../../src/io/native-files.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { MapDisk, MemoryMapEnvironment } from '../store/memory-map-environment.js';
 import { StoreWorld } from '../store/store-world.js';
-import { layerId, readEverything, type Opened, type Outcome, type VolumeContents } from './contents.js';
+import { compare, layerId, readEverything, type Opened, type Outcome, type VolumeContents } from './contents.js';
 import type { Damage } from './damage.js';
 import { liveOn } from './life.js';
 import { fastFolder, type ReferenceStore } from './reference-store.js';
@@ -36,16 +38,47 @@ class LightFiles extends NativeFiles {
   }
 }
 
+/** A killed process has no timers. Here they would hold the whole store that armed them. */
+class MortalClock extends SystemClock {
+  readonly #armed = new Set<Timer>();
+
+  override after(delayMs: number, callback: () => void): Timer {
+    const timer = super.after(delayMs, () => {
+      this.#armed.delete(timer);
+      callback();
+    });
+    this.#armed.add(timer);
+    return timer;
+  }
+
+  override clear(timer: Timer): void {
+    this.#armed.delete(timer);
+    super.clear(timer);
+  }
+
+  clearAll(): void {
+    for (const timer of [...this.#armed]) this.clear(timer);
+  }
+}
+
 /** Opens copies of a reference store with damage in their journal, in this process, many in a second. */
 export class DamagedStore {
   readonly #reference: ReferenceStore;
   readonly #map: MapDisk;
   readonly #world: StoreWorld;
   readonly #random: SeededRandom;
+  readonly #clock: MortalClock;
   /** Where the zeros at the end of each file begin. */
   readonly #ends: ReadonlyMap<string, number>;
 
-  private constructor(reference: ReferenceStore, world: StoreWorld, map: MapDisk, random: SeededRandom) {
+  private constructor(
+    reference: ReferenceStore,
+    world: StoreWorld,
+    map: MapDisk,
+    random: SeededRandom,
+    clock: MortalClock,
+  ) {
+    this.#clock = clock;
     this.#reference = reference;
     this.#world = world;
     this.#map = map;
@@ -56,13 +89,15 @@ export class DamagedStore {
   static async make(reference: ReferenceStore, seed: number): Promise<DamagedStore> {
     const map = new MapDisk();
     const random = new SeededRandom(seed);
+    const clock = new MortalClock();
     const world = await StoreWorld.make({
       random,
+      clock,
       folder: fastFolder(),
       files: () => new LightFiles(map),
       openEnvironment: () => new MemoryMapEnvironment({ disk: map }),
     });
-    return new DamagedStore(reference, world, map, random);
+    return new DamagedStore(reference, world, map, random, clock);
   }
 
   destroy(): Promise<void> {
@@ -110,6 +145,7 @@ export class DamagedStore {
       return outcome;
     } finally {
       if (!ended) await world.kill().catch(() => undefined);
+      this.#clock.clearAll();
     }
   }
 
@@ -137,26 +173,6 @@ export class DamagedStore {
     this.#map.rows.clear();
     for (const [key, value] of this.#reference.rows) this.#map.rows.set(key, value.slice());
   }
-}
-
-/** What the first opening said of a block or a volume, the second says too. */
-export function compare(first: Outcome, second: Outcome): void {
-  for (const [layer, reason] of Object.entries(first.refused)) {
-    const again = second.refused[Number(layer)];
-    if (again !== reason) {
-      throw new Error(
-        `layer ${layer} was refused because "${reason}", and then ${again === undefined ? 'not' : `"${again}"`}`,
-      );
-    }
-  }
-  for (const [layer, reason] of Object.entries(second.refused)) {
-    if (first.refused[Number(layer)] === undefined) {
-      throw new Error(`layer ${layer} was served and is then refused: ${reason}`);
-    }
-  }
-  const bad = new Set(first.bad);
-  const spread = second.bad.filter((block) => !bad.has(block));
-  if (spread.length > 0) throw new Error(`blocks that could be read cannot be read any more: ${spread.join(' ')}`);
 }
 
 function endOf(bytes: Buffer): number {
