@@ -39,11 +39,18 @@ export const RATIO_BARS: readonly RatioBar[] = [
   { work: 'rand-write-32', peer: 'galleon', against: 'nbdkit', least: 5, goal: true },
 ];
 
-/** One bar with what was measured. */
-export interface Verdict {
-  readonly what: string;
-  readonly bar: string;
-  readonly value: string;
-  readonly met: boolean;
-  readonly goal: boolean;
-}
+/** What Galleon is held to by itself. */
+export const BARS = {
+  /** 1,000 volumes: from the start of the process until it serves. */
+  startMs: 2000,
+  recoveryMsPerGib: 1000,
+  /** Of one core. */
+  idleCpuShare: 0.005,
+  idleBytes: 120 * 2 ** 20,
+  terabyteBytesAboveCache: 100 * 2 ** 20,
+  /** The 99.9th percentile of writes while a checkpoint runs: at most this, or so many times what it is otherwise. */
+  checkpointMs: 10,
+  checkpointFactor: 2,
+  /** Of the rate of the first half minute. */
+  sustainedShare: 0.7,
+} as const;

@@ -62,6 +62,10 @@ export class Bed {
     return path;
   }
 
+  removed(name: string): void {
+    rmSync(join(this.folder, name), { recursive: true, force: true });
+  }
+
   /** Bytes on disk under a folder of the run. */
   usedBytes(name: string): number {
     return filesUnder(join(this.folder, name)).reduce((sum, path) => sum + statSync(path).blocks * 512, 0);

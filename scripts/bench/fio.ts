@@ -12,6 +12,8 @@ export interface FioRun {
   /** null: the whole size once. */
   readonly seconds: number | null;
   readonly seed: number;
+  /** More of fio's options. */
+  readonly more?: readonly string[];
 }
 
 export interface FioFigures {
@@ -49,7 +51,9 @@ export function fioArguments(work: FioWork, run: FioRun): string[] {
     `--iodepth=${work.depth}`,
     `--numjobs=${work.jobs}`,
     `--size=${run.sizeBytes}`,
-    ...(run.seconds === null ? ['--refill_buffers=1'] : ['--time_based=1', `--runtime=${run.seconds}`]),
+    ...(run.seconds === null
+      ? ['--refill_buffers=1']
+      : ['--time_based=1', `--runtime=${Math.round(run.seconds * 1000)}ms`]),
     `--randseed=${run.seed}`,
     // Without it fio remembers every block that it has hit, which costs the client and means nothing to a server.
     '--norandommap=1',
@@ -58,6 +62,7 @@ export function fioArguments(work: FioWork, run: FioRun): string[] {
     '--disable_slat=1',
     '--percentile_list=50:99:99.9',
     '--output-format=json',
+    ...(run.more ?? []),
   ];
 }
 

@@ -11,6 +11,8 @@ export interface Measurement {
   /** 99th and 99.9th percentile of latency in microseconds. */
   readonly p99Us: number;
   readonly p999Us: number;
+  /** Processors that programs other than the bench and the server kept busy meanwhile: above a few tenths it is noise. */
+  readonly othersCores: number;
 }
 
 export const GIB = 2 ** 30;

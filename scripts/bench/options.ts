@@ -31,7 +31,7 @@ export interface BenchOptions {
 
 export const HELP = `npm run bench -- [option ...]
 
-  --only NAME,...    works and figures; without it all but "sustained"
+  --only NAME,...    works and figures; without it all but "sustained" (with --peers: all works)
   --peers NAME,...   who is measured; without it everybody
   --rounds N         interleaved rounds, at least 3 (3)
   --seconds N        of one measurement (5)
@@ -49,7 +49,7 @@ export const HELP = `npm run bench -- [option ...]
 `;
 
 /** Figures that are asked for by name or by `--all` only. */
-export const LONG_FIGURES: readonly string[] = ['sustained'];
+const LONG_FIGURES: readonly string[] = ['sustained'];
 
 const ROUNDS_LEAST = 3;
 const ROUNDS_MAX = 100;
@@ -65,17 +65,13 @@ export function parseOptions(argv: readonly string[], known: Known): Wish {
   const values = parsed(argv);
   if (values.help) return { show: 'help' };
   if (values.list) return { show: 'list' };
-  const { quick, all } = values;
-  const chosen = chosenNames(values.only, [...known.works, ...known.figures], '--only');
-  const wantsLong = values.sustained || all;
-  const figures = known.figures.filter((name) =>
-    chosen === null ? !LONG_FIGURES.includes(name) || wantsLong : chosen.includes(name) || (all && name !== ''),
-  );
-  if (values.sustained && !figures.includes('sustained')) figures.push('sustained');
+  const { quick } = values;
+  const peers = chosenNames(values.peers, known.peers, '--peers') ?? known.peers;
+  const asked = new Set(askedNames(values, known));
   const run: BenchOptions = {
-    works: known.works.filter((name) => chosen === null || all || chosen.includes(name)),
-    figures,
-    peers: known.peers.filter((name) => chosenNames(values.peers, known.peers, '--peers')?.includes(name) ?? true),
+    works: known.works.filter((name) => asked.has(name)),
+    figures: known.figures.filter((name) => asked.has(name)),
+    peers: known.peers.filter((name) => peers.includes(name)),
     rounds: number(values.rounds, '--rounds', { least: quick ? 1 : ROUNDS_LEAST, most: ROUNDS_MAX, whole: true }),
     seconds: number(values.seconds, '--seconds', { least: 0.1, most: SECONDS_MAX, whole: false }),
     sizeBytes: size(values.size),
@@ -88,6 +84,15 @@ export function parseOptions(argv: readonly string[], known: Known): Wish {
     quick,
   };
   return { run };
+}
+
+/** Works and figures. Figures are Galleon's alone: nobody who leaves it out of `--peers` waits for them unasked. */
+function askedNames(values: { only: string; peers: string; sustained: boolean; all: boolean }, known: Known): string[] {
+  const everything = [...known.works, ...known.figures];
+  if (values.all) return everything;
+  const chosen = chosenNames(values.only, everything, '--only');
+  const withoutChoice = values.peers === '' ? everything.filter((name) => !LONG_FIGURES.includes(name)) : known.works;
+  return [...(chosen ?? withoutChoice), ...(values.sustained ? ['sustained'] : [])];
 }
 
 function parsed(argv: readonly string[]) {

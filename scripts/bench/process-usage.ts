@@ -38,10 +38,34 @@ export function cpuSeconds(pid: number): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-/** Bytes of memory that it has resident. */
-export function residentBytes(pid: number): number {
-  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(match?.[1] ?? Number.NaN) * 1024;
+/** Seconds that the threads of one process have run, to the nanosecond; threads that have ended are not in it. */
+export function runSeconds(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const ns = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+  return ns.reduce((sum, text) => sum + Number(text), 0) / 1e9;
+}
+
+/** Bytes of memory that it has resident, and of these what no file backs. */
+export function residentBytes(pid: number): { resident: number; anonymous: number } {
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const bytesOf = (name: string): number => {
+    const match = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text);
+    return Number(match?.[1] ?? Number.NaN) * 1024;
+  };
+  return { resident: bytesOf('VmRSS'), anonymous: bytesOf('RssAnon') };
+}
+
+/** Seconds that all processors together were not idle since the machine started, time stolen by the host included. */
+export function busySeconds(): number {
+  return parseBusy(readFileSync('/proc/stat', 'utf8'));
+}
+
+/** The line `cpu`: user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)). */
+export function parseBusy(text: string): number {
+  const line = /^cpu\s+(.*)$/m.exec(text)?.[1];
+  if (line === undefined) return Number.NaN;
+  const [user = Number.NaN, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(' ').map(Number);
+  return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND;
 }
 
 function statOf(pid: string): Stat | null {

@@ -105,21 +105,21 @@ export const PROGRAM_PEERS: readonly Peer[] = (
       lines: ({ image, socket }) => [['nbdkit', '--foreground', '--unix', socket, 'file', image]],
     },
     {
-      ...{ name: 'qemu-raw', title: 'qemu-nbd raw', keepsData: true, create: sparse },
+      ...{ name: 'qemu-raw', title: 'qemu raw', keepsData: true, create: sparse },
       lines: ({ image, socket }) => qemuLines(socket, ['--format=raw', image]),
     },
     {
-      ...{ name: 'qemu-qcow2', title: 'qemu-nbd qcow2', keepsData: true, create: qemuImage('qcow2', []) },
+      ...{ name: 'qemu-qcow2', title: 'qemu qcow2', keepsData: true, create: qemuImage('qcow2', []) },
       lines: ({ image, socket }) => qemuLines(socket, ['--format=qcow2', image]),
     },
     {
-      ...{ name: 'qemu-luks', title: 'qemu-nbd LUKS', keepsData: true },
+      ...{ name: 'qemu-luks', title: 'qemu LUKS', keepsData: true },
       // The iterations of the key's stretching are paid at start only.
       create: qemuImage('luks', ['--object', SECRET, '-o', 'key-secret=key,iter-time=10']),
       lines: ({ image, socket }) => qemuLuksLines(socket, image),
     },
     {
-      ...{ name: 'null', title: 'our session, null device', keepsData: false, create: async () => undefined },
+      ...{ name: 'null', title: 'null device', keepsData: false, create: async () => undefined },
       lines: ({ socket, sizeBytes }) => [[process.execPath, '--import', TSX, NULL_SERVER, socket, String(sizeBytes)]],
     },
   ] satisfies Recipe[]

@@ -1,5 +1,6 @@
 import type { Bed } from './bed.js';
 import { type FioFigures, runFio } from './fio.js';
+import { busySeconds, cpuSeconds as cpuSecondsOf } from './process-usage.js';
 import { runFlushLoop } from './flush-loop.js';
 import { assertMeasured, type Measurement } from './measurement.js';
 import type { Peer, RunningPeer } from './peer.js';
@@ -22,8 +23,10 @@ export interface Row {
 const GROWTH_MAX = 6;
 const GROWTH_BYTES_LEAST = 6 * 2 ** 30;
 /** The same work before the measurement: compilers, caches and pools settle. A share of its seconds, and at most this. */
-const WARM_SHARE = 0.3;
+const WARM_SHARE = 0.4;
 const WARM_SECONDS_MAX = 2;
+/** Rounds have small seeds: their requests are not those of the warming. */
+const WARM_SEED = 1000;
 
 /**
  * Round by round, work by work, everybody in turn, one server at a time: what disturbs the machine for a while
@@ -110,12 +113,17 @@ export class Rounds {
   async #measureRunning(work: Work, running: RunningPeer, round: number): Promise<Measurement> {
     const { seconds } = this.#options;
     const warmSeconds = Math.min(seconds * WARM_SHARE, WARM_SECONDS_MAX);
-    await this.#drive(work, running, { seconds: Math.max(1, Math.round(warmSeconds)), seed: 1000 + round });
+    await this.#drive(work, running, { seconds: warmSeconds, seed: WARM_SEED + round });
+    const busyBefore = busySeconds() - cpuSecondsOf(process.pid);
+    const startMs = performance.now();
     const cpuBefore = running.cpuSeconds();
     const figures = await this.#drive(work, running, { seconds, seed: round });
     const cpuSeconds = running.cpuSeconds() - cpuBefore;
+    // Children of ours are counted with us, so the rest is somebody else's.
+    const others = busySeconds() - cpuSecondsOf(process.pid) - busyBefore;
+    const othersCores = Math.max(0, (others * 1000) / (performance.now() - startMs));
     const rate = work.unit === 'MiB/s' ? figures.bytesPerSecond / 2 ** 20 : figures.operationsPerSecond;
-    return { rate, bytes: figures.bytes, cpuSeconds, p99Us: figures.p99Us, p999Us: figures.p999Us };
+    return { rate, bytes: figures.bytes, cpuSeconds, p99Us: figures.p99Us, p999Us: figures.p999Us, othersCores };
   }
 
   #drive(work: Work, running: RunningPeer, run: { seconds: number; seed: number }): Promise<FioFigures> {

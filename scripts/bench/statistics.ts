@@ -10,6 +10,14 @@ export function median(figures: readonly number[]): number {
   return ((lower ?? upper) + upper) / 2;
 }
 
+/** The smallest figure that at least `share` of all do not exceed. Throws BenchError for none. */
+export function quantile(figures: readonly number[], share: number): number {
+  const sorted = figures.toSorted((left, right) => left - right);
+  const found = sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
+  if (found === undefined) throw new BenchError('a quantile of no figures was asked for');
+  return found;
+}
+
 /** How far the rounds lie apart: (largest - smallest) / median. */
 export function spread(figures: readonly number[]): number {
   return (Math.max(...figures) - Math.min(...figures)) / median(figures);

@@ -20,16 +20,19 @@ export function textTable(table: Table): string {
 
 /** For a README, padded as prettier would. */
 export function markdownTable(table: Table): string {
-  const widths = columnWidths(table).map((width) => Math.max(width, 3));
+  const escaped = (cells: readonly string[]): string[] => cells.map((cell) => cell.replaceAll('|', '\\|'));
+  const head = escaped(table.head);
+  const rows = table.rows.map(escaped);
+  const widths = columnWidths({ head, rows }).map((width) => Math.max(width, 3));
   const line = (cells: readonly string[]): string => {
     const padded = widths.map((width, at) => {
-      const cell = (cells[at] ?? '').replaceAll('|', '\\|');
+      const cell = cells[at] ?? '';
       return at === 0 ? cell.padEnd(width) : cell.padStart(width);
     });
     return `| ${padded.join(' | ')} |`;
   };
   const rule = widths.map((width, at) => (at === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
-  return [line(table.head), `| ${rule.join(' | ')} |`, ...table.rows.map(line)].join('\n');
+  return [line(head), `| ${rule.join(' | ')} |`, ...rows.map(line)].join('\n');
 }
 
 function columnWidths(table: Table): number[] {

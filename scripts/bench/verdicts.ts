@@ -1,4 +1,5 @@
-import { RATIO_BARS, type Verdict } from './bars.js';
+import { RATIO_BARS } from './bars.js';
+import type { Verdict } from './figure.js';
 import type { Row } from './rounds.js';
 import { median, ratio } from './statistics.js';
 
@@ -16,7 +17,7 @@ export function ratioVerdicts(rows: readonly Row[]): Verdict[] {
     const value = ratio(ours, theirs);
     verdicts.push({
       ...{ what: `${work}: ${peer} / ${against}`, bar: `>= ${least.toFixed(2)}`, value: value.toFixed(2) },
-      ...{ met: value >= least, goal },
+      ...{ met: value >= least, goal, figure: value },
     });
   }
   return verdicts;

@@ -1,4 +1,5 @@
 /** What every server is asked to do. One row is one measurement; its name is what `--only` takes. */
+import { assert } from '../../src/base/assert.js';
 
 export type Unit = 'IOPS' | 'MiB/s' | 'flushes/s';
 
@@ -59,6 +60,13 @@ export const WORKS: readonly Work[] = [
 
 /** How a working set is written once before anything is measured. */
 export const FILL: FioWork = fio('fill', 'fill', 'write', { requestBytes: MIB, depth: 4 });
+
+/** One of the works that fio does. */
+export function workNamed(name: 'rand-write-32'): FioWork {
+  const work = WORKS.find((each) => each.name === name);
+  assert(work?.kind === 'fio', 'the table has it');
+  return work;
+}
 
 /** A read wants the working set as the fill left it: a log that was overwritten at random is another disk. */
 export function wantsFreshFill(work: Work): boolean {

@@ -1,0 +1,17 @@
+import type { Figure } from './figure.js';
+import { checkpointFigure } from './figures/checkpoint.js';
+import { idleFigure } from './figures/idle.js';
+import { recoveryFigure } from './figures/recovery.js';
+import { sustainedFigure } from './figures/sustained.js';
+import { terabyteFigure } from './figures/terabyte.js';
+import { volumesFigure } from './figures/volumes.js';
+
+/** What is measured of Galleon alone, in this order. */
+export const FIGURES: readonly Figure[] = [
+  volumesFigure,
+  recoveryFigure,
+  idleFigure,
+  terabyteFigure,
+  checkpointFigure,
+  sustainedFigure,
+];
