@@ -7,6 +7,8 @@ export const FULL = process.env['DAMAGE_FULL'] === '1';
 export const SEED = Number(process.env['DAMAGE_SEED'] ?? 20);
 
 const FAILURES_SHOWN = 20;
+/** A whole sweep says so often how far it is. */
+const CASES_BETWEEN_WORDS = 1000;
 
 /** Counts cases by kind of damage and outcome, and keeps what went wrong. */
 export class Tally {
@@ -20,14 +22,19 @@ export class Tally {
   }
 
   count(kind: string, outcome: Outcome | string): void {
-    this.#cases += 1;
+    this.#next();
     const word = typeof outcome === 'string' ? outcome : wordOf(outcome);
     const name = `${kind}: ${word}`;
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
   }
 
-  fail(what: string, thrown: unknown, log: string): void {
+  #next(): void {
     this.#cases += 1;
+    if (FULL && this.#cases % CASES_BETWEEN_WORDS === 0) this.print();
+  }
+
+  fail(what: string, thrown: unknown, log: string): void {
+    this.#next();
     const reason = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
     this.#counts.set('FAILED', (this.#counts.get('FAILED') ?? 0) + 1);
     if (this.#failures.length < FAILURES_SHOWN) this.#failures.push(`${what}: ${reason}\n${log}`);
