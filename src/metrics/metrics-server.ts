@@ -1,10 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
 import {
+  METRICS_CHECK_MS,
   METRICS_CONNECTIONS_MAX,
   METRICS_HEADER_BYTES_MAX,
+  METRICS_IDLE_MS_MAX,
   METRICS_REQUEST_MS_MAX,
   METRICS_REQUESTS_PER_SOCKET_MAX,
 } from './limits.js';
@@ -28,13 +30,17 @@ export interface MetricsServerDependencies {
 export class MetricsServer implements Closable {
   readonly #dependencies: MetricsServerDependencies;
   readonly #server: Server;
+  /** The oldest first. */
+  readonly #connections = new Set<Socket>();
 
   private constructor(dependencies: MetricsServerDependencies) {
     this.#dependencies = dependencies;
-    this.#server = createServer({ maxHeaderSize: METRICS_HEADER_BYTES_MAX }, (request, response) => {
+    const options = { maxHeaderSize: METRICS_HEADER_BYTES_MAX, connectionsCheckingInterval: METRICS_CHECK_MS };
+    this.#server = createServer(options, (request, response) => {
       void this.#answer(request, response);
     });
-    this.#server.maxConnections = METRICS_CONNECTIONS_MAX;
+    this.#server.on('connection', (socket) => this.#bound(socket));
+    this.#server.timeout = METRICS_IDLE_MS_MAX;
     this.#server.requestTimeout = METRICS_REQUEST_MS_MAX;
     this.#server.headersTimeout = METRICS_REQUEST_MS_MAX;
     this.#server.maxRequestsPerSocket = METRICS_REQUESTS_PER_SOCKET_MAX;
@@ -67,6 +73,16 @@ export class MetricsServer implements Closable {
       });
       this.#server.closeAllConnections();
     });
+  }
+
+  /** Connections that do nothing, or do not read their answer, must not keep a scraper out: it displaces them. */
+  #bound(socket: Socket): void {
+    this.#connections.add(socket);
+    socket.once('close', () => this.#connections.delete(socket));
+    if (this.#connections.size <= METRICS_CONNECTIONS_MAX) return;
+    const [oldest] = this.#connections;
+    oldest?.destroy();
+    if (oldest !== undefined) this.#connections.delete(oldest);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -28,7 +28,7 @@ async function start(): Promise<World> {
   const device = new MemoryDevice({ sizeBytes: VOLUME_BYTES });
   const server = await TestServer.start({ exports: { v: { device, description: 'a volume' } } });
   onTestFinished(() => server.stop());
-  const proxy = await RecordingProxy.start(server.socketPath);
+  const proxy = await RecordingProxy.start({ path: server.socketPath });
   return { server, proxy, uri: `nbd+unix:///v?socket=${proxy.socketPath}` };
 }
 
@@ -227,7 +227,7 @@ it('a session under TLS is recorded as it is on the wire', async (context) => {
     tls: { mode: 'required', options: certificates.server },
   });
   onTestFinished(() => server.stop());
-  const proxy = await RecordingProxy.start(server.socketPath);
+  const proxy = await RecordingProxy.start({ path: server.socketPath });
   const client = await WireClient.connect({ path: proxy.socketPath });
   onTestFinished(() => client.destroy());
   await client.greet();

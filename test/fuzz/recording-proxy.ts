@@ -13,14 +13,14 @@ export class RecordingProxy {
   readonly #folder: string;
   readonly #server: net.Server;
 
-  private constructor(target: string) {
+  private constructor(target: net.NetConnectOpts) {
     this.#folder = mkdtempSync(join(tmpdir(), 'nbd-proxy-'));
     this.socketPath = join(this.#folder, 'proxy.sock');
     this.#server = net.createServer({ allowHalfOpen: true }, (client) => this.#carry(client, target));
   }
 
   /** Gone at the end of the running test. */
-  static async start(target: string): Promise<RecordingProxy> {
+  static async start(target: net.NetConnectOpts): Promise<RecordingProxy> {
     const proxy = new RecordingProxy(target);
     onTestFinished(() => proxy.#close());
     await new Promise<void>((resolve, reject) => {
@@ -35,8 +35,8 @@ export class RecordingProxy {
     return this.#said.map((pieces) => Buffer.concat(pieces));
   }
 
-  #carry(client: net.Socket, target: string): void {
-    const server = net.connect({ path: target, allowHalfOpen: true });
+  #carry(client: net.Socket, target: net.NetConnectOpts): void {
+    const server = net.connect({ ...target, allowHalfOpen: true });
     const pieces: Buffer[] = [];
     this.#said.push(pieces);
     client.on('data', (data: Buffer) => pieces.push(data));

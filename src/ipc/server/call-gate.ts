@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { type Metadata, status } from '@grpc/grpc-js';
+import { type Metadata, type ServerInterceptor, ServerInterceptingCall, status } from '@grpc/grpc-js';
 import type { Log } from '../../base/log.js';
 import type { Caller } from '../../control/caller.js';
 import { ACTOR_LENGTH_MAX, CALLS_MAX, TOKEN_BYTES_MAX } from './limits.js';
@@ -22,6 +22,8 @@ export interface AdmittedCall {
 
 export interface CallGateDependencies {
   readonly log: Log;
+  /** Told of every peer that has shown the token. */
+  readonly proven?: (peer: string) => void;
 }
 
 const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
@@ -33,14 +35,40 @@ const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
 export class CallGate {
   readonly #digest: Buffer;
   readonly #log: Log;
+  readonly #proven: (peer: string) => void;
   readonly #admitted = new Set<AbortController>();
   /** Calls that would go on for as long as their client likes. */
   readonly #streams = new Set<AbortController>();
   #open = true;
 
-  constructor(options: { readonly token: string }, { log }: CallGateDependencies) {
+  constructor(options: { readonly token: string }, { log, proven }: CallGateDependencies) {
     this.#digest = digest(options.token);
     this.#log = log;
+    this.#proven = proven ?? (() => undefined);
+  }
+
+  /**
+   * Refuses calls without the token when their headers are there. A handler is called with the whole request, and until
+   * then a stranger could have made the server hold 4 MiB for each of its calls.
+   */
+  get interceptor(): ServerInterceptor {
+    return (_method, call) =>
+      new ServerInterceptingCall(call, {
+        start: (next) => {
+          next({
+            onReceiveMetadata: (metadata, proceed) => {
+              const peer = call.getPeer();
+              const refusal = this.#refusal(metadata, peer);
+              if (refusal !== null) {
+                call.sendStatus({ code: status.UNAUTHENTICATED, details: refusal });
+                return;
+              }
+              this.#proven(peer);
+              proceed(metadata);
+            },
+          });
+        },
+      });
   }
 
   /** Throws CallRefused. `endless`: it is aborted as soon as the server stops. */
@@ -97,13 +125,18 @@ export class CallGate {
   }
 
   #authenticate(call: IncomingCall): void {
-    const given = call.metadata.get('authorization')[0];
+    const refusal = this.#refusal(call.metadata, call.getPeer());
+    if (refusal !== null) throw new CallRefused(status.UNAUTHENTICATED, refusal);
+  }
+
+  /** null: the token is there. */
+  #refusal(metadata: Metadata, peer: string): string | null {
+    const given = metadata.get('authorization')[0];
     const token = typeof given === 'string' && given.length <= TOKEN_BYTES_MAX ? BEARER.exec(given)?.[1] : undefined;
     // Digests have one length, so that the comparison tells nothing about the token's.
-    if (token !== undefined && timingSafeEqual(digest(token), this.#digest)) return;
-    const what = given === undefined ? 'the call carries no token' : 'the token is not the one of this daemon';
-    this.#log.warn({ peer: call.getPeer() }, 'a control call was refused: wrong or missing token');
-    throw new CallRefused(status.UNAUTHENTICATED, what);
+    if (token !== undefined && timingSafeEqual(digest(token), this.#digest)) return null;
+    this.#log.warn({ peer }, 'a control call was refused: wrong or missing token');
+    return given === undefined ? 'the call carries no token' : 'the token is not the one of this daemon';
   }
 }
 

@@ -1,20 +1,24 @@
-import { isIPv6 } from 'node:net';
+import { createServer, isIPv6, type Server as SocketServer, type Socket } from 'node:net';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Clock } from '../../base/clock.js';
-import { messageOf } from '../../base/errors.js';
-import type { Closable } from '../../base/lifecycle.js';
+import { errnoOf, messageOf } from '../../base/errors.js';
+import { CloseStack, type Closable } from '../../base/lifecycle.js';
 import type { Log } from '../../base/log.js';
 import type { ControlPlane } from '../../control/control-plane.js';
 import { DaemonService, StorageClassesService, VolumesService } from '../generated/control.js';
 import { CallGate } from './call-gate.js';
+import { ConnectionGate } from './connection-gate.js';
 import { daemonService, type NodeControl } from './daemon-service.js';
 import {
   CALLS_PER_CONNECTION_MAX,
+  CONNECTIONS_MAX,
   KEEPALIVE_ANSWER_MS_MAX,
   KEEPALIVE_MS,
+  PROOF_MS_MAX,
   REPLY_BYTES_MAX,
   REQUEST_BYTES_MAX,
   SHUTDOWN_MS_MAX,
+  UNPROVEN_CONNECTIONS_MAX,
 } from './limits.js';
 import { isLoopback } from './loopback.js';
 import type { ServerCertificates } from './server-credentials.js';
@@ -29,6 +33,8 @@ export interface ControlServerOptions {
   readonly port: number;
   readonly token: string;
   readonly shutdownMsMax?: number;
+  /** How long a connection may take to its first call with the token. */
+  readonly proofMsMax?: number;
 }
 
 export interface ControlServerDependencies {
@@ -40,21 +46,34 @@ export interface ControlServerDependencies {
   readonly log: Log;
 }
 
-/** The control API over TCP. */
+/** The control API over TCP. Connections are accepted here and handed to gRPC, which has no bound on them. */
 export class ControlServer implements Closable {
   readonly #server: Server;
   readonly #gate: CallGate;
+  readonly #connections: ConnectionGate;
+  readonly #listeners: CloseStack;
   readonly #clock: Clock;
   readonly #shutdownMsMax: number;
   readonly address: string;
   #closing: Promise<void> | undefined;
 
-  private constructor(server: Server, gate: CallGate, address: string, clock: Clock, shutdownMsMax: number) {
-    this.#server = server;
-    this.#gate = gate;
-    this.address = address;
-    this.#clock = clock;
-    this.#shutdownMsMax = shutdownMsMax;
+  private constructor(
+    options: { readonly address: string; readonly shutdownMsMax: number },
+    parts: {
+      readonly server: Server;
+      readonly gate: CallGate;
+      readonly connections: ConnectionGate;
+      readonly listeners: CloseStack;
+      readonly clock: Clock;
+    },
+  ) {
+    this.address = options.address;
+    this.#shutdownMsMax = options.shutdownMsMax;
+    this.#server = parts.server;
+    this.#gate = parts.gate;
+    this.#connections = parts.connections;
+    this.#listeners = parts.listeners;
+    this.#clock = parts.clock;
   }
 
   /** Throws ServerError. */
@@ -69,8 +88,17 @@ export class ControlServer implements Closable {
         { code: 'UNPROTECTED', address: wanted },
       );
     }
-    const gate = new CallGate({ token }, { log });
+    const connections = new ConnectionGate(
+      {
+        provenMax: CONNECTIONS_MAX,
+        unprovenMax: UNPROVEN_CONNECTIONS_MAX,
+        proofMsMax: options.proofMsMax ?? PROOF_MS_MAX,
+      },
+      { clock },
+    );
+    const gate = new CallGate({ token }, { log, proven: (peer) => connections.proven(peer) });
     const server = new Server({
+      interceptors: [gate.interceptor],
       'grpc.max_receive_message_length': REQUEST_BYTES_MAX,
       'grpc.max_send_message_length': REPLY_BYTES_MAX,
       'grpc.max_concurrent_streams': CALLS_PER_CONNECTION_MAX,
@@ -82,8 +110,23 @@ export class ControlServer implements Closable {
     server.addService(StorageClassesService, storageClassesService(gate, plane.classes));
     server.addService(DaemonService, daemonService(gate, plane, node));
     const credentials = certificates === null ? ServerCredentials.createInsecure() : certificates.credentials();
-    const bound = await bind(server, wanted, credentials);
-    return new ControlServer(server, gate, joinAddress(host, bound), clock, options.shutdownMsMax ?? SHUTDOWN_MS_MAX);
+    const injector = server.createConnectionInjector(credentials);
+    const accept = (socket: Socket): void => {
+      if (connections.admit(socket)) injector.injectConnection(socket);
+    };
+    const listeners = new CloseStack();
+    try {
+      const bound = await listenOn(host, port, accept, listeners);
+      const shutdownMsMax = options.shutdownMsMax ?? SHUTDOWN_MS_MAX;
+      return new ControlServer(
+        { address: joinAddress(host, bound), shutdownMsMax },
+        { server, gate, connections, listeners, clock },
+      );
+    } catch (thrown) {
+      await listeners.close();
+      server.forceShutdown();
+      throw addressError(wanted, thrown);
+    }
   }
 
   /** No new calls; followers are sent home; what is under way may finish within the limit. */
@@ -94,6 +137,8 @@ export class ControlServer implements Closable {
 
   async #close(): Promise<void> {
     this.#gate.shut();
+    await this.#listeners.close();
+    this.#connections.closeUnproven();
     await new Promise<void>((resolve) => {
       const timer = this.#clock.after(this.#shutdownMsMax, () => {
         this.#server.forceShutdown();
@@ -110,25 +155,51 @@ export class ControlServer implements Closable {
   }
 }
 
-function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
+/** The addresses that `localhost` may mean: whichever of them a client tries first, somebody is there. */
+async function listenOn(
+  host: string,
+  port: number,
+  accept: (socket: Socket) => void,
+  listeners: CloseStack,
+): Promise<number> {
+  if (host !== 'localhost') return listenOnce(host, port, accept, listeners);
+  const bound = await listenOnce('127.0.0.1', port, accept, listeners);
+  try {
+    await listenOnce('::1', bound, accept, listeners);
+  } catch (thrown) {
+    // Machines without IPv6 have no such address.
+    if (!['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(errnoOf(thrown))) throw thrown;
+  }
+  return bound;
+}
+
+/** Answers the port, which the system picks for 0. Closing a listener takes effect at once, and waits for no connection. */
+function listenOnce(
+  host: string,
+  port: number,
+  accept: (socket: Socket) => void,
+  listeners: CloseStack,
+): Promise<number> {
+  const listener: SocketServer = createServer({ noDelay: true }, accept);
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (thrown, port) => {
-      if (thrown === null) {
-        resolve(port);
-        return;
-      }
-      const text = messageOf(thrown);
-      const inUse = text.includes('EADDRINUSE');
-      reject(
-        new ServerError(
-          inUse
-            ? `${address} is in use by another program; choose another --ipc-address`
-            : `the control API cannot listen on ${address}: ${text}`,
-          { code: inUse ? 'ADDRESS_IN_USE' : 'ADDRESS_REFUSED', address },
-        ),
-      );
+    listener.once('error', reject);
+    listener.listen({ host, port }, () => {
+      listener.off('error', reject);
+      listeners.defer(() => {
+        listener.close();
+      });
+      const address = listener.address();
+      resolve(address !== null && typeof address === 'object' ? address.port : port);
     });
   });
+}
+
+function addressError(address: string, thrown: unknown): ServerError {
+  const inUse = errnoOf(thrown) === 'EADDRINUSE';
+  const message = inUse
+    ? `${address} is in use by another program; choose another --ipc-address`
+    : `the control API cannot listen on ${address}: ${messageOf(thrown)}`;
+  return new ServerError(message, { code: inUse ? 'ADDRESS_IN_USE' : 'ADDRESS_REFUSED', address });
 }
 
 export function joinAddress(host: string, port: number): string {

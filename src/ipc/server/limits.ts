@@ -10,6 +10,12 @@ export const REPLY_BYTES_MAX = 32 * MIB;
 export const CALLS_MAX = 256;
 /** Calls under way on one connection. */
 export const CALLS_PER_CONNECTION_MAX = 64;
+/** Connections that have shown the token. */
+export const CONNECTIONS_MAX = 256;
+/** Connections that have not shown it yet: strangers, and clients in their first milliseconds. */
+export const UNPROVEN_CONNECTIONS_MAX = 64;
+/** How long a connection may take to its first call with the token, its TLS handshake included. */
+export const PROOF_MS_MAX = 10_000;
 /** Text of a status: it travels in an HTTP/2 header. */
 export const STATUS_TEXT_LENGTH_MAX = 2_000;
 /** How long a shutdown waits for calls under way before it cuts them off. */
@@ -23,3 +29,4 @@ export const TOKEN_BYTES_MAX = 4_096;
 export const ACTOR_LENGTH_MAX = 100;
 
 assert(CALLS_PER_CONNECTION_MAX <= CALLS_MAX, 'the calls of a connection are calls of the server');
+assert(UNPROVEN_CONNECTIONS_MAX <= CONNECTIONS_MAX, 'strangers take less room than clients');

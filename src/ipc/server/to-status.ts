@@ -23,7 +23,7 @@ export class CallRefused extends Error {
 /** The one translation of faults into gRPC statuses. `unexpected` is told of what has no word. */
 export function toStatus(thrown: unknown, unexpected: (thrown: unknown) => void): CallStatus {
   if (thrown instanceof CallRefused) return thrown.status;
-  const details = messageOf(thrown).slice(0, STATUS_TEXT_LENGTH_MAX);
+  const details = statusText(messageOf(thrown));
   if (thrown instanceof ControlError) {
     if (thrown.code === 'FAILED') unexpected(thrown);
     return { code: codeOfFault(thrown.fault), details };
@@ -32,6 +32,11 @@ export function toStatus(thrown: unknown, unexpected: (thrown: unknown) => void)
   if (thrown instanceof ModelError && thrown.code !== 'ROW') return { code: status.INVALID_ARGUMENT, details };
   unexpected(thrown);
   return { code: status.INTERNAL, details };
+}
+
+/** gRPC percent-encodes the text, which throws, where nobody catches, for half a surrogate pair: a cut may leave one. */
+function statusText(text: string): string {
+  return text.slice(0, STATUS_TEXT_LENGTH_MAX).replaceAll(/\p{Surrogate}/gu, '\ufffd');
 }
 
 function codeOfFault(fault: ControlFault): status {
