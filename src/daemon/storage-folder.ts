@@ -1,7 +1,8 @@
 /**
  * The storage path of a node:
  *
- *   node.json   identity and format version, JSON: {"format": 1, "nodeId": "uuid", "createdAtMs": n}
+ *   node.json   identity and format version, JSON: {"format": 1, "nodeId": "uuid", "createdAtMs": n, "crc32c": "0123abcd"},
+ *               the last as crypto/checked-json.ts says
  *   lock        held by the running daemon
  *   meta/       LMDB: the MetaStore
  *   map/        LMDB: leaves, layers, checkpoint
@@ -16,6 +17,7 @@ import { z } from 'zod';
 import type { Clock, Random } from '../base/clock.js';
 import { errnoOf, messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
+import { decodeChecked, encodeChecked } from '../crypto/checked-json.js';
 import { FileError } from '../io/file-error.js';
 import type { FileLock, Files } from '../io/files.js';
 import type { SpaceReserve } from '../io/space-reserve.js';
@@ -25,6 +27,8 @@ import { DaemonError } from './daemon-error.js';
 export const STORAGE_FORMAT = 1;
 
 const TOKEN_BYTES = 32;
+/** As the first version wrote it, byte for byte: what has lost its checksum to damage does not look like this. */
+const WITHOUT_CHECKSUM = /^\{"format":1,"nodeId":"[0-9a-f-]{36}","createdAtMs":\d+(?:\.\d+)?\}\n$/;
 
 const nodeSchema = z.object({
   format: z.number().int().positive(),
@@ -166,13 +170,7 @@ async function takeLock(path: string, files: Files): Promise<FileLock> {
 async function identity(path: string, { files, clock, random }: StorageFolderDependencies): Promise<string> {
   const file = join(path, 'node.json');
   if (await files.exists(file)) {
-    let value: unknown;
-    try {
-      value = JSON.parse(Buffer.from(await files.readFile(file)).toString('utf8'));
-    } catch (thrown) {
-      throw refusal(path, `node.json is damaged (${messageOf(thrown)}); restore it from a copy`);
-    }
-    const parsed = nodeSchema.safeParse(value);
+    const parsed = nodeSchema.safeParse(readIdentity(await files.readFile(file)));
     if (!parsed.success) throw refusal(path, 'node.json is damaged; restore it from a copy');
     if (parsed.data.format > STORAGE_FORMAT) {
       throw refusal(path, `it has format ${parsed.data.format}, this program knows ${STORAGE_FORMAT}; use a newer gfs`);
@@ -183,9 +181,16 @@ async function identity(path: string, { files, clock, random }: StorageFolderDep
     throw refusal(path, 'it holds a journal but no node.json; restore node.json from a copy');
   }
   const nodeId = uuid(random.bytes(16));
-  const text = JSON.stringify({ format: STORAGE_FORMAT, nodeId, createdAtMs: clock.wallMs() });
-  await files.replaceFile(file, Buffer.from(`${text}\n`), 0o600);
+  await files.replaceFile(file, encodeChecked({ format: STORAGE_FORMAT, nodeId, createdAtMs: clock.wallMs() }), 0o600);
   return nodeId;
+}
+
+/** What node.json holds, or null: with another digit in its identity a node would take its own journal for a stranger's. */
+function readIdentity(bytes: Uint8Array): unknown {
+  const checked = decodeChecked(bytes);
+  if (checked !== null) return checked;
+  const match = WITHOUT_CHECKSUM.exec(Buffer.from(bytes).toString('latin1'));
+  return match === null ? null : JSON.parse(match[0]);
 }
 
 /** A version 4 UUID (RFC 9562) of 16 random bytes. */
