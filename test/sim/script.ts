@@ -1,0 +1,201 @@
+import { SeededRandom } from '../base/seeded-random.js';
+import { FAULT_CALLS, type Arm } from './fault-plan.js';
+
+const KIB = 1024;
+const MIB = 1024 * 1024;
+/** Disk that the map's reserve takes before anything else. */
+const RESERVE_BYTES = 64 * MIB;
+
+/** How often a process dies while it starts, and whether the power goes with it. */
+export interface Death {
+  readonly afterSteps: number;
+  readonly power: boolean;
+}
+
+export const DAMAGES = [
+  'payload',
+  'block header',
+  'record header',
+  'segment header',
+  'stale block',
+  'other block',
+  'map row',
+  'lost sector',
+  'bad sector',
+] as const;
+export type Damage = (typeof DAMAGES)[number];
+
+/** Places are shares of 65536 of what there is, so that an operation means something whatever came before it. */
+export type Action =
+  | {
+      readonly kind: 'write' | 'zeroes' | 'trim' | 'read';
+      readonly volume: number;
+      readonly at: number;
+      readonly lengthBytes: number;
+      readonly aligned: boolean;
+      readonly fua: boolean;
+    }
+  | { readonly kind: 'flush'; readonly volume: number }
+  | { readonly kind: 'sleep'; readonly ms: number }
+  | { readonly kind: 'settle' }
+  | { readonly kind: 'create'; readonly blockBytes: number; readonly blocks: number }
+  | { readonly kind: 'drop' | 'reattach'; readonly volume: number }
+  | { readonly kind: 'expand'; readonly volume: number; readonly blocks: number }
+  | { readonly kind: 'checkpoint'; readonly wait: boolean }
+  | { readonly kind: 'stop'; readonly power: boolean; readonly deaths: readonly Death[] }
+  | { readonly kind: 'crash'; readonly afterSteps: number; readonly power: boolean; readonly deaths: readonly Death[] }
+  | { readonly kind: 'fault'; readonly arm: Arm }
+  | { readonly kind: 'fill'; readonly leaveBytes: number; readonly restart: 'no' | 'kill' | 'stop' }
+  | { readonly kind: 'damage'; readonly what: Damage; readonly times: number; readonly checkpoint: boolean }
+  | { readonly kind: 'image' }
+  | { readonly kind: 'restore' }
+  | { readonly kind: 'verify' };
+
+/** One step. Its own seed makes its randomness independent of the steps around it, so that a trace can be shortened. */
+export type Step = Action & { readonly id: number; readonly seed: number };
+
+export interface ScriptOptions {
+  readonly capacityBytes: number;
+  readonly mapCacheBytes: number;
+  readonly journalReplayBytesMax: number;
+  readonly checkpointIntervalMs: number;
+  readonly missPercent: number;
+}
+
+export interface Script {
+  readonly seed: number;
+  readonly options: ScriptOptions;
+  readonly steps: readonly Step[];
+}
+
+/** Kinds and how often they come, in thousandths; what is left are writes. */
+const WEIGHTS: readonly (readonly [Action['kind'], number])[] = [
+  ['read', 160],
+  ['zeroes', 60],
+  ['trim', 60],
+  ['flush', 80],
+  ['sleep', 60],
+  ['settle', 50],
+  ['create', 8],
+  ['drop', 6],
+  ['reattach', 6],
+  ['expand', 10],
+  ['checkpoint', 30],
+  ['stop', 6],
+  ['crash', 22],
+  ['fault', 14],
+  ['fill', 2],
+  ['image', 4],
+  ['restore', 4],
+  ['verify', 6],
+];
+
+/** The script of a seed: the same one every time. */
+export function makeScript(seed: number, length: number): Script {
+  const random = new SeededRandom(seed);
+  const options: ScriptOptions = {
+    capacityBytes: RESERVE_BYTES + (random.below(5) === 0 ? 8 + random.below(12) : 160) * MIB,
+    mapCacheBytes: (64 + random.below(128)) * KIB,
+    journalReplayBytesMax: (2 + random.below(4)) * MIB,
+    checkpointIntervalMs: [300, 2000, 30_000][random.below(3)],
+    missPercent: [0, 5, 50][random.below(3)],
+  };
+  const calm = random.below(4) === 0;
+  const steps: Step[] = [];
+  const add = (action: Action): void => {
+    steps.push({ ...action, id: steps.length, seed: 1 + random.below(2 ** 31 - 2) });
+  };
+  for (let n = 1 + random.below(3); n > 0; n -= 1) add(create(random));
+  const damage = random.below(5) === 0;
+  while (steps.length < length - (damage ? 1 : 0)) {
+    const action = randomAction(random);
+    if (calm && action.kind === 'fault') continue;
+    add(action);
+  }
+  if (damage) {
+    const what = DAMAGES[random.below(DAMAGES.length)];
+    add({ kind: 'damage', what, times: 1 + random.below(4), checkpoint: random.below(2) === 0 });
+  }
+  return { seed, options, steps };
+}
+
+function create(random: SeededRandom): Action {
+  const blockBytes = [4096, 4096, 8192, 16_384, 65_536][random.below(5)];
+  const blocks = random.below(3) === 0 ? Math.floor((24 * MIB) / blockBytes) : 24 + random.below(300);
+  return { kind: 'create', blockBytes, blocks };
+}
+
+function deathsOf(random: SeededRandom): Death[] {
+  const count = random.below(3) === 0 ? 1 + random.below(3) : 0;
+  return Array.from({ length: count }, () => ({ afterSteps: 1 + random.below(90), power: random.below(2) === 0 }));
+}
+
+function lengthOf(random: SeededRandom): number {
+  const choice = random.below(100);
+  if (choice < 60) return (1 + random.below(6)) * 4096;
+  if (choice < 94) return (1 + random.below(40)) * 4096;
+  return 300 * KIB + random.below(1500) * KIB;
+}
+
+function randomAction(random: SeededRandom): Action {
+  let choice = random.below(1000);
+  const kind = WEIGHTS.find(([, weight]) => (choice -= weight) < 0)?.[0] ?? 'write';
+  const volume = random.below(65_536);
+  switch (kind) {
+    case 'write':
+    case 'zeroes':
+    case 'trim':
+    case 'read':
+      return {
+        kind,
+        volume,
+        // Half of all requests meet each other near the beginning.
+        at: random.below(2) === 0 ? random.below(65_536) : random.below(3000),
+        lengthBytes: lengthOf(random),
+        aligned: random.below(3) > 0,
+        fua: random.below(10) === 0,
+      };
+    case 'flush':
+    case 'drop':
+    case 'reattach':
+      return { kind, volume };
+    case 'sleep':
+      return { kind, ms: random.below(4) === 0 ? random.below(3000) : random.below(40) / 10 };
+    case 'create':
+      return create(random);
+    case 'expand':
+      return { kind, volume, blocks: 1 + random.below(400) };
+    case 'checkpoint':
+      return { kind, wait: random.below(3) === 0 };
+    case 'stop':
+      return { kind, power: random.below(2) === 0, deaths: deathsOf(random) };
+    case 'crash':
+      return {
+        kind,
+        afterSteps: 1 + random.below(random.below(2) === 0 ? 12 : 120),
+        power: random.below(3) > 0,
+        deaths: deathsOf(random),
+      };
+    case 'fault':
+      return { kind, arm: armOf(random) };
+    case 'fill':
+      return {
+        kind,
+        leaveBytes: (2 + random.below(5)) * MIB,
+        restart: (['no', 'kill', 'stop'] as const)[random.below(3)],
+      };
+    case 'damage':
+    case 'image':
+    case 'restore':
+    case 'settle':
+    case 'verify':
+      return { kind: kind === 'damage' ? 'verify' : kind };
+  }
+}
+
+function armOf(random: SeededRandom): Arm {
+  // What is hardest to live through comes most.
+  const call = random.below(3) === 0 ? 'sync' : FAULT_CALLS[random.below(FAULT_CALLS.length)];
+  const full = (call === 'append' || call === 'allocate' || call === 'commit') && random.below(2) === 0;
+  return { call, skip: random.below(6), times: 1 + random.below(3), errno: full ? 'ENOSPC' : 'EIO' };
+}

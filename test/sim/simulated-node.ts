@@ -1,0 +1,314 @@
+import { messageOf } from '../../src/base/errors.js';
+import { FileError } from '../../src/io/file-error.js';
+import { StoreError } from '../../src/store/store-error.js';
+import type { SealedRecord } from './block-seal.js';
+import { Clients } from './clients.js';
+import { Expectations, Violation } from './expectations.js';
+import { decodeEntry, type LayerHistory } from './journal-history.js';
+import { NonceLedger } from './nonce-ledger.js';
+import type { Death, ScriptOptions } from './script.js';
+import type { SimulatedDisk } from './simulated-disk.js';
+import { SimulatedMachine, type Sabotage } from './simulated-machine.js';
+import { SimulatedProcess } from './simulated-process.js';
+import { Trace } from './trace.js';
+
+/** An answer may take this long in simulated time; what takes longer never comes. */
+const PATIENCE_MS = 600_000;
+/** Starts that may fail one after another while the disk fails. */
+const STARTS_MAX = 12;
+
+/** The process died while something was waited for. */
+export class Died extends Error {
+  override readonly name = 'Died';
+}
+
+/** An image of the whole disk, and what was true of it. */
+interface Image {
+  readonly disk: SimulatedDisk;
+  readonly expectations: Expectations;
+  readonly epochs: ReadonlyMap<number, number>;
+}
+
+/** A machine with its clients, from one life of the daemon to the next, held against what is promised. */
+export class SimulatedNode {
+  readonly machine: SimulatedMachine;
+  readonly clients: Clients;
+  readonly trace: Trace;
+  readonly ledger = new NonceLedger();
+  readonly counts = new Map<string, number>();
+  expectations = new Expectations();
+  violation: unknown = null;
+  #engine: unknown = null;
+  /** A sync failed in this life of the process: what only the page cache held may be gone. */
+  #syncFailed = false;
+  #image: Image | null = null;
+  /** What the next death takes along. */
+  #fate: { power: boolean; deaths: readonly Death[] } = { power: false, deaths: [] };
+
+  constructor(seed: number, options: ScriptOptions, sabotage: Sabotage | null) {
+    this.machine = new SimulatedMachine(
+      seed,
+      options,
+      {
+        sealed: (path, records) => this.guard(() => this.#sealed(path, records)),
+        appended: (status) => {
+          if (status === 0) this.expectations.written = this.expectations.history.last;
+        },
+        syncFailed: () => {
+          this.#syncFailed = true;
+          this.clients.poisoned = this.machine.store?.engine ?? null;
+        },
+        misuse: (what) => this.report(new Violation(what)),
+      },
+      sabotage,
+    );
+    this.machine.time.onThrow = (thrown) => this.report(new Violation(`thrown: ${describe(thrown)}`));
+    this.trace = new Trace(() => this.machine.time.nowMs);
+    this.machine.faults.onFired = (name) => this.trace.add(`fault: ${name}`);
+    this.clients = new Clients({
+      machine: this.machine,
+      expectations: () => this.expectations,
+      trace: this.trace,
+      report: (thrown) => this.report(thrown),
+      notice: () => this.notice(),
+      count: (kind) => this.count(kind),
+    });
+  }
+
+  report(thrown: unknown): void {
+    this.violation ??= thrown;
+    this.machine.process.die();
+  }
+
+  guard(check: () => void): void {
+    try {
+      check();
+    } catch (thrown) {
+      this.report(thrown);
+    }
+  }
+
+  throwViolation(): void {
+    if (this.violation !== null) throw this.violation as Error;
+  }
+
+  count(kind: string): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+  }
+
+  #sealed(path: string, records: readonly SealedRecord[]): void {
+    this.notice();
+    for (const record of records) {
+      for (const { key, epoch, counter } of record.blocks) {
+        if (this.ledger.record(key.name, epoch, counter)) continue;
+        throw new Violation(`nonce ${epoch}/${counter} is used twice with key ${key.name.slice(0, 22)}`);
+      }
+      this.expectations.appending(decodeEntry(path, record));
+    }
+  }
+
+  /** Looks whether the store has reopened by itself, and takes what it goes on from as the truth. */
+  notice(): void {
+    const { store } = this.machine;
+    if (store === null || store.engine === null || store.engine === this.#engine || store.state !== 'ready') return;
+    this.#engine = store.engine;
+    this.clients.poisoned = null;
+    this.trace.add(`reopened at record ${store.engine.recovery.sequence}`);
+    this.count('reopening');
+    this.expectations.goesOnAt(store.engine.recovery.sequence, this.expectations.durable);
+  }
+
+  /** Waits for something that the process does. Throws Died when it dies, and a violation when it takes for ever. */
+  async until<T>(promise: Promise<T>): Promise<T> {
+    const { process, time } = this.machine;
+    const waiting = { dead: false };
+    const late = new Promise<never>((_, reject) => {
+      time.schedule(PATIENCE_MS, waiting, () => {
+        const { store } = this.machine;
+        const state = store === null ? 'not open' : `${store.state} ${store.stateReason}`;
+        reject(new Violation(`nothing came of it in ${PATIENCE_MS} ms; the store is ${state}`));
+      });
+    });
+    try {
+      return await Promise.race([promise, late, process.death.then(() => Promise.reject(new Died()))]);
+    } finally {
+      waiting.dead = true;
+      late.catch(() => undefined);
+    }
+  }
+
+  /** Lets simulated time pass. */
+  sleep(ms: number): Promise<void> {
+    return this.until(this.machine.time.sleep(ms, { dead: false }));
+  }
+
+  /** The process will die after this many steps, with or without the power. */
+  crashAfter(steps: number, power: boolean, deaths: readonly Death[]): void {
+    this.#fate = { power, deaths };
+    this.machine.process.dieAfter(steps);
+  }
+
+  /** After a death: what it takes along, and the next start. */
+  async bury(): Promise<void> {
+    const { power, deaths } = this.#fate;
+    this.#fate = { power: false, deaths: [] };
+    this.throwViolation();
+    await this.start(this.#die(power, Number.POSITIVE_INFINITY), deaths);
+  }
+
+  /** Takes the process down, and the power if it goes too. Returns up to which record everything must come back. */
+  #die(power: boolean, least: number): number {
+    const { machine, expectations } = this;
+    machine.process.die();
+    if (power) machine.disk.cut(machine.random);
+    this.count(power ? 'power cut' : 'kill');
+    this.trace.add(power ? 'the power is cut' : 'the process is killed');
+    expectations.forgetRequests();
+    this.clients.abandon();
+    const safe = power || this.#syncFailed ? expectations.durable : expectations.written;
+    return Math.min(least, safe);
+  }
+
+  /** Starts the daemon. `deaths` meet it while it starts; `least` is what it must find. */
+  async start(least: number, deaths: readonly Death[]): Promise<void> {
+    let must = least;
+    for (const death of deaths) {
+      const process = new SimulatedProcess();
+      process.dieAfter(death.afterSteps);
+      const opened = await this.#open(process).then(
+        () => true,
+        (thrown: unknown) => {
+          if (!(thrown instanceof Died)) throw thrown;
+          return false;
+        },
+      );
+      this.throwViolation();
+      if (opened) this.#serve(must);
+      if (opened) must = this.expectations.written;
+      this.count('death in recovery');
+      must = this.#die(death.power, must);
+    }
+    await this.#open(new SimulatedProcess());
+    this.#serve(must);
+    this.#adopt();
+    await this.until(this.clients.readAll(this.machine.random));
+    this.throwViolation();
+    // Nothing is under way, and everything found is durable: what came before it is over.
+    if (!this.expectations.damaged) this.expectations.history.settle(this.expectations.durable);
+  }
+
+  /** Opens the store; tries again while the disk fails. */
+  async #open(process: SimulatedProcess): Promise<void> {
+    const { machine } = this;
+    for (let tries = 1; ; tries += 1) {
+      const faults = machine.faults.count;
+      try {
+        this.machine.process = process;
+        await this.until(machine.open(process));
+        process.dieAfter(Number.POSITIVE_INFINITY);
+        return;
+      } catch (thrown) {
+        if (!(thrown instanceof StoreError || thrown instanceof FileError)) throw thrown;
+        this.trace.add(`the start fails: ${thrown.code}`);
+        this.count('start failed');
+        if (machine.faults.count === faults || tries === STARTS_MAX) {
+          throw new Violation(`the store does not open although the disk is well: ${describe(thrown)}`);
+        }
+        // A service manager starts a process anew.
+        process.die();
+        process = new SimulatedProcess();
+      }
+    }
+  }
+
+  /** What the store found is held against what it had to find. */
+  #serve(least: number): void {
+    const { store } = this.machine;
+    const engine = store!.engine!;
+    this.#engine = engine;
+    this.#syncFailed = false;
+    const { sequence, summary } = engine.recovery;
+    this.trace.add(`started at record ${sequence}: ${summary}`);
+    this.expectations.goesOnAt(sequence, least);
+    this.expectations.forgetRequests();
+    const found = this.machine.manager!.layers().filter((layer) => layer.damage === '');
+    const named = (id: number, blockBytes: number, sizeBytes: number): string =>
+      `${id} (${sizeBytes} by ${blockBytes})`;
+    const is = found.map((layer) => named(layer.layer, layer.blockBytes, layer.sizeBytes)).sort();
+    const alive = this.expectations.history.alive();
+    const should = alive.map((layer) => named(layer.id, layer.blockBytes, layer.sizeBlocks * layer.blockBytes)).sort();
+    // After damage a volume may be refused, or be unknown; none may be there that was not.
+    const right = this.expectations.damaged ? is.every((row) => should.includes(row)) : is.join() === should.join();
+    if (!right) throw new Violation(`a start finds the layers ${is.join()}; there were ${should.join()}`);
+  }
+
+  /** Opens every volume that is not open: after a start, and those whose creation or removal was cut short. */
+  #adopt(): void {
+    if (this.machine.store?.state !== 'ready') return;
+    const fit = new Set<number>(
+      this.machine.manager!.layers().flatMap(({ layer, damage }) => (damage === '' ? [layer] : [])),
+    );
+    for (const { id } of this.expectations.history.alive()) {
+      if (!this.clients.handles.has(id) && fit.has(id)) this.clients.open(id);
+    }
+  }
+
+  /** As after a start, when nothing is under way. */
+  adopt(): void {
+    this.notice();
+    this.#adopt();
+  }
+
+  /** A clean stop, and a start after it. What was acknowledged needs no flush then, unless the disk failed. */
+  async stop(power: boolean, deaths: readonly Death[]): Promise<void> {
+    const { machine, expectations } = this;
+    const faults = machine.faults.count;
+    const well = machine.store!.state === 'ready';
+    this.clients.closing = true;
+    await this.until(machine.manager!.close());
+    await this.until(this.clients.settled());
+    this.throwViolation();
+    const clean =
+      well &&
+      machine.faults.count === faults &&
+      !this.#syncFailed &&
+      machine.faults.noSpaceAtMs === Number.NEGATIVE_INFINITY;
+    if (clean) expectations.durable = expectations.written;
+    this.count('clean stop');
+    this.trace.add('stopped');
+    await this.start(this.#die(power, Number.POSITIVE_INFINITY), deaths);
+  }
+
+  /** Copies the disk of a machine that has lost its power: a restore finds it in this state. */
+  async takeImage(): Promise<void> {
+    const { machine } = this;
+    const least = this.#die(true, Number.POSITIVE_INFINITY);
+    // What of the last moments is in the image shows when it starts.
+    const expectations = this.expectations.copy();
+    this.#image = { disk: machine.disk.copy(), expectations, epochs: new Map(this.clients.epochs) };
+    await this.start(least, []);
+  }
+
+  /** Goes back to the image, as often as one likes. */
+  async restore(): Promise<void> {
+    const image = this.#image;
+    if (image === null) return;
+    const { machine, clients } = this;
+    this.#die(true, 0);
+    machine.disk = image.disk.copy();
+    machine.disk.capacityBytes = image.disk.capacityBytes;
+    this.expectations = image.expectations.copy();
+    clients.epochs = new Map(image.epochs);
+    this.count('restore');
+    await this.start(this.expectations.durable, []);
+  }
+
+  layersAlive(): LayerHistory[] {
+    return this.expectations.history.alive();
+  }
+}
+
+export function describe(thrown: unknown): string {
+  if (thrown instanceof Violation) return thrown.message;
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : messageOf(thrown);
+}
