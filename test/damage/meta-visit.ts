@@ -1,4 +1,3 @@
-import { MetaError } from '../../src/meta/meta-error.js';
 import type { MetaStore } from '../../src/meta/meta-store.js';
 
 export interface ReferenceRecord {
@@ -36,9 +35,9 @@ export async function metaVisit(job: MetaJob, open: () => Promise<Opened>): Prom
   try {
     first = await inspect(job, open, true);
   } catch (thrown) {
-    // Another root's class is another class, so it is known by its name.
-    if (!(thrown instanceof Error) || thrown.name !== MetaError.prototype.constructor.name) throw thrown;
-    if ((thrown as MetaError).code !== 'DAMAGED' || !thrown.message.includes(job.path)) throw thrown;
+    // The class may be that of another root, so it is known by its name.
+    if (!(thrown instanceof Error) || thrown.name !== 'MetaError' || !('code' in thrown)) throw thrown;
+    if (thrown.code !== 'DAMAGED' || !thrown.message.includes(job.path)) throw thrown;
     await refusedAgain(open, thrown.message);
     return 'start refused';
   }

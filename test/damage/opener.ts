@@ -6,6 +6,14 @@
 import { createInterface } from 'node:readline';
 import type { Log } from '../../src/base/log.js';
 import { messageOf } from '../../src/base/errors.js';
+import type * as SystemClockModule from '../../src/base/system-clock.js';
+import type { FileId } from '../../src/io/files.js';
+import type * as NativeChecksumsModule from '../../src/io/native-checksums.js';
+import type * as NativeFilesModule from '../../src/io/native-files.js';
+import type * as NativeKeysModule from '../../src/io/native-keys.js';
+import type * as LmdbMetaStoreModule from '../../src/meta/lmdb-meta-store.js';
+import type * as OpenStoreModule from '../../src/store/open-store.js';
+import type * as VolumeManagerModule from '../../src/volume/volume-manager.js';
 import { compare, layerId, readEverything, type Opened, type Outcome, type VolumeContents } from './contents.js';
 import { liveOn } from './life.js';
 import { metaVisit, type MetaJob } from './meta-visit.js';
@@ -14,21 +22,14 @@ import type { OpenerAnswer, OpenerJob, StoreJob } from './opener-process.js';
 const root = process.argv[2] === 'dist' ? '../../dist' : '../../src';
 
 // Of one root, so that the probes which they start run in the same form.
-const { SystemClock, SystemRandom } = (await import(
-  `${root}/base/system-clock.js`
-)) as typeof import('../../src/base/system-clock.js');
-const { NativeFiles } = (await import(`${root}/io/native-files.js`)) as typeof import('../../src/io/native-files.js');
-const { NativeBlockKeys } = (await import(`${root}/io/native-keys.js`)) as typeof import('../../src/io/native-keys.js');
-const { NativeChecksums } = (await import(
-  `${root}/io/native-checksums.js`
-)) as typeof import('../../src/io/native-checksums.js');
-const { openStore } = (await import(`${root}/store/open-store.js`)) as typeof import('../../src/store/open-store.js');
-const { VolumeManager } = (await import(
-  `${root}/volume/volume-manager.js`
-)) as typeof import('../../src/volume/volume-manager.js');
-const { LmdbMetaStore } = (await import(
-  `${root}/meta/lmdb-meta-store.js`
-)) as typeof import('../../src/meta/lmdb-meta-store.js');
+const load = (path: string): Promise<unknown> => import(`${root}/${path}.js`);
+const { SystemClock, SystemRandom } = (await load('base/system-clock')) as typeof SystemClockModule;
+const { NativeFiles } = (await load('io/native-files')) as typeof NativeFilesModule;
+const { NativeBlockKeys } = (await load('io/native-keys')) as typeof NativeKeysModule;
+const { NativeChecksums } = (await load('io/native-checksums')) as typeof NativeChecksumsModule;
+const { openStore } = (await load('store/open-store')) as typeof OpenStoreModule;
+const { VolumeManager } = (await load('volume/volume-manager')) as typeof VolumeManagerModule;
+const { LmdbMetaStore } = (await load('meta/lmdb-meta-store')) as typeof LmdbMetaStoreModule;
 
 const SEGMENT_BYTES = 1024 * 1024;
 
@@ -40,11 +41,7 @@ let log: string[] = [];
 
 /** The map's disk space that is held back is not what this is about. */
 class LightFiles extends NativeFiles {
-  override async allocate(
-    file: Parameters<InstanceType<typeof NativeFiles>['allocate']>[0],
-    at: number,
-    length: number,
-  ) {
+  override async allocate(file: FileId, at: number, length: number): Promise<void> {
     if ((await this.sizeBytes(file)) < at + length) await this.truncate(file, at + length);
   }
 
