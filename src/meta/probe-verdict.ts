@@ -29,5 +29,6 @@ export async function probeEnvironment(path: string, timeoutMs: number, clock: C
 }
 
 function unreadable(path: string, reason: string): MetaError {
-  return new MetaError(`the metadata in ${path} is damaged: ${reason}`, { code: 'DAMAGED', key: '' });
+  const text = `the metadata in ${path} is damaged (${reason}); restore the newest copy of that folder`;
+  return new MetaError(text, { code: 'DAMAGED', key: '' });
 }
