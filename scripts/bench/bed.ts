@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { open, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,8 +28,10 @@ export class Bed {
     this.program = join(this.scratch, 'program/dist/main.js');
   }
 
-  /** Takes the copy of what was built. */
+  /** Takes the copy of what was built. Throws BenchError when nothing was. */
   copyProgram(): void {
+    const missing = ['dist/main.js', 'build/Release/node_nbd.node'].filter((path) => !existsSync(join(ROOT, path)));
+    if (missing.length > 0) throw new BenchError(`not built: ${missing.join(', ')}; run npm run build`);
     const program = join(this.scratch, 'program');
     cpSync(join(ROOT, 'dist'), join(program, 'dist'), { recursive: true });
     cpSync(join(ROOT, 'package.json'), join(program, 'package.json'));

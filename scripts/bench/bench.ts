@@ -43,10 +43,10 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function run(bed: Bed, options: BenchOptions, argv: readonly string[]): Promise<number> {
-  bed.copyProgram();
   const works = WORKS.filter(({ name }) => options.works.includes(name));
   const peers = PEERS.filter(({ name }) => options.peers.includes(name));
   const figures = FIGURES.filter(({ name }) => options.figures.includes(name));
+  if (figures.length > 0 || peers.some(({ name }) => name.startsWith('galleon'))) bed.copyProgram();
   const needs = programsOf(works, works.length > 0 ? peers : [], figures);
   await checkPrograms(bed, needs);
   const machine = await describeMachine(bed);

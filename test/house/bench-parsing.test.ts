@@ -184,7 +184,7 @@ describe('the report', () => {
       '|              |    a | long head |',
       '| ------------ | ---: | --------: |',
       '| one          | 1.00 |         2 |',
-      '| two and more |    3 |     4\\|5 |',
+      '| two and more |    3 |      4\\|5 |',
     ]);
   });
 
