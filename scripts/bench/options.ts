@@ -46,6 +46,10 @@ export const HELP = `npm run bench -- [option ...]
   --no-warm          leaves the machine's memory as it is
   --no-build         measures dist/ as it is
   --list             names works, figures and peers
+
+A measurement takes its seconds, about as long for starting, warming and settling, and each round fills the working
+sets anew: all of it takes the better part of an hour, two works of two peers (--only, --peers) two minutes. Quiet
+machines measure; the report says how busy others kept this one.
 `;
 
 /** Figures that are asked for by name or by `--all` only. */
