@@ -109,7 +109,7 @@ describe(`decoders of the journal (${replayedWith})`, () => {
           expect(same(encode({ fields: decoded, extents: decoded.extents }), original)).toBe(true);
         }
       }),
-      1500,
+      800,
     );
   });
 
@@ -128,7 +128,7 @@ describe(`decoders of the journal (${replayedWith})`, () => {
         expect(decoded.extents).toHaveLength(decoded.extentCount);
         expect(decoded.blockBytes).toBeLessThanOrEqual(65_536);
       }),
-      1500,
+      800,
     );
   });
 
@@ -211,7 +211,7 @@ describe(`decoders of the map (${replayedWith})`, () => {
           expect(back).toEqual(value);
         }
       }),
-      1500,
+      800,
     );
     for (const { bytes } of corpusOf('leaf')) leafKeepsItsRow(bytes);
   });

@@ -20,14 +20,21 @@ export class RecordingProxy {
   }
 
   /** Gone at the end of the running test. */
-  static async start(target: net.NetConnectOpts): Promise<RecordingProxy> {
+  static async start(target: net.NetConnectOpts, transport: 'unix' | 'tcp' = 'unix'): Promise<RecordingProxy> {
     const proxy = new RecordingProxy(target);
     onTestFinished(() => proxy.#close());
     await new Promise<void>((resolve, reject) => {
       proxy.#server.once('error', reject);
-      proxy.#server.listen(proxy.socketPath, resolve);
+      if (transport === 'tcp') proxy.#server.listen(0, '127.0.0.1', resolve);
+      else proxy.#server.listen(proxy.socketPath, resolve);
     });
     return proxy;
+  }
+
+  /** `host:port`, over TCP. */
+  get address(): string {
+    const bound = this.#server.address();
+    return bound !== null && typeof bound === 'object' ? `${bound.address}:${String(bound.port)}` : '';
   }
 
   /** What each connection has sent so far. */

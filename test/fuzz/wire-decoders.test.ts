@@ -37,7 +37,7 @@ describe(`NBD options (${replayedWith})`, () => {
           if (same(bytes, original) && !of.includes('\0')) expect(decoded).toEqual({ name: of, information });
         },
       ),
-      1500,
+      800,
     );
   });
 
@@ -52,7 +52,7 @@ describe(`NBD options (${replayedWith})`, () => {
             expect(decodeMetaContextRequest(asBuffer(original))).toEqual(decoded);
         },
       ),
-      1500,
+      800,
     );
   });
 
@@ -75,7 +75,7 @@ describe(`NBD options (${replayedWith})`, () => {
           if (text !== null) expect(same(Buffer.from(text), bytes.subarray(16))).toBe(true);
         },
       ),
-      1500,
+      800,
     );
   });
 
@@ -221,7 +221,7 @@ describe(`NBD requests (${replayedWith})`, () => {
           if (into.type <= 1) expect(into.length).toBeLessThanOrEqual(agreed.payloadBytesMax);
         },
       ),
-      3000,
+      1500,
     );
     expect(passed).toBeGreaterThan(50);
   });
@@ -284,7 +284,7 @@ describe(`messages of the control API (${replayedWith})`, () => {
           if (decodes(codec, bytes)) decoded += 1;
         },
       ),
-      4000,
+      2000,
     );
     expect(decoded).toBeGreaterThan(100);
     for (const { bytes } of corpusOf('control')) for (const [, codec] of CODECS) decodes(codec, bytes);
@@ -297,12 +297,12 @@ describe(`messages of the control API (${replayedWith})`, () => {
     ['empty texts', [0x0a, 0x00]],
     ['labels without a name', [0x32, 0x00]],
   ])(
-    '%s up to the largest message are decoded or refused',
+    '%s in a long message are decoded or refused',
     (_what, unit) => {
-      for (const bytes of [300, 30_000, 4 << 20]) {
+      for (const bytes of [300, 1 << 20]) {
         const message = Buffer.alloc(bytes - (bytes % unit.length), Buffer.from(unit));
         for (const codec of [messages.CreateVolumeRequest, messages.ImportMessage, messages.StopRequest]) {
-          decodes(codec as unknown as Codec, message);
+          decodes(codec, message);
         }
       }
     },
