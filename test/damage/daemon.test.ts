@@ -93,7 +93,7 @@ test('one volume with damaged blocks, one refused, and the rest is served, start
   flipAt(hurt[1].path, hurt[1].offset + hurt[1].header.payloadOffset + 1000);
   flipAt(lost[1].path, lost[1].offset + 24);
 
-  for (const end of ['stop', 'kill', 'stop'] as const) {
+  for (const end of ['kill', 'stop'] as const) {
     await daemon.start();
     const listed = await daemon.json('volume', 'list');
     const states = new Map(listed.map((row: { name: string; state: string }) => [row.name, row.state]));
@@ -162,7 +162,8 @@ test('a damaged record refuses its volume, a damaged database refuses the start 
   ];
   for (const [what, damage] of damages) {
     writeFileSync(database, damage(Buffer.from(whole)));
-    for (let start = 0; start < 2; start += 1) {
+    // The same each time it is tried.
+    for (let start = 0; start < (what === damages[0][0] ? 2 : 1); start += 1) {
       const { status, output } = await daemon.startRefused();
       expect(status, what).toBe(1);
       const said = output.split('\n').filter((line) => line.startsWith('gfs: '));

@@ -11,7 +11,7 @@ export interface Damage {
   apply(bytes: Buffer): Buffer;
 }
 
-export type DamageKind = 'bit' | 'byte' | 'sector' | 'stale page' | 'swapped pages';
+type DamageKind = 'bit' | 'byte' | 'sector' | 'stale page' | 'swapped pages';
 
 const SECTOR_BYTES = 512;
 const PAGE_BYTES = 4096;
@@ -20,14 +20,14 @@ export function describeDamage({ path, kind, offset }: Damage): string {
   return `${kind} at ${String(offset)} of ${path}`;
 }
 
-export function flipBit(path: string, offset: number, bit: number): Damage {
+function flipBit(path: string, offset: number, bit: number): Damage {
   return change(path, 'bit', offset, (bytes) => {
     bytes[offset] ^= 1 << bit;
   });
 }
 
 /** Any other value than the one that is there. */
-export function changeByte(path: string, offset: number, by: number): Damage {
+function changeByte(path: string, offset: number, by: number): Damage {
   return change(path, 'byte', offset, (bytes) => {
     bytes[offset] ^= 1 + (by % 255);
   });
@@ -45,7 +45,7 @@ export function zeroSector(path: string, sector: number): Damage {
 }
 
 /** A write that never reached the disk: the page is what `older` says it was once. */
-export function stalePage(path: string, page: number, older: Buffer): Damage {
+function stalePage(path: string, page: number, older: Buffer): Damage {
   const from = page * PAGE_BYTES;
   return change(path, 'stale page', from, (bytes) => {
     bytes.fill(0, from, from + PAGE_BYTES);

@@ -5,9 +5,9 @@ import { BLOCK, storedBytesOf } from '../../src/io/record-layout.js';
 import { SEGMENT_HEADER_BYTES } from '../../src/store/limits.js';
 
 /** Where a byte of a segment belongs. */
-export type PlaceKind = 'segment header' | 'record header' | 'block header';
+type PlaceKind = 'segment header' | 'record header' | 'block header';
 
-export interface Place {
+interface Place {
   readonly path: string;
   readonly kind: PlaceKind;
   readonly offset: number;

@@ -1,6 +1,6 @@
 /**
  * Damage in the journal of a small store. A run of the tests takes a sample; DAMAGE_FULL=1 sweeps every byte of every
- * header and every page and sector that was written, and takes about a quarter of an hour. DAMAGE_SEED=n replays a seed.
+ * header and every page and sector that was written, and takes the better part of an hour. DAMAGE_SEED=n replays a seed.
  */
 import { afterAll, describe, expect, it } from 'vitest';
 import { SeededRandom } from '../base/seeded-random.js';
@@ -10,8 +10,8 @@ import { placesOf } from './journal-places.js';
 import { ENDINGS, makeReferenceStore, type ReferenceStore } from './reference-store.js';
 import { FULL, SEED, Tally } from './sweep.js';
 
-const HEADER_CASES = 60;
-const OTHER_CASES = 16;
+const HEADER_CASES = 40;
+const OTHER_CASES = 12;
 const PAGE_BYTES = 4096;
 const SECTOR_BYTES = 512;
 /** One flipped byte in each so many, in payloads and pads. */

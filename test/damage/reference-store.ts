@@ -33,8 +33,7 @@ export interface ReferenceStore {
   readonly rows: ReadonlyMap<string, Uint8Array>;
 }
 
-/** The volume that gets new writes after the damage, and the one whose last records nobody looks at. */
-export const BESIDE = 4;
+/** The volume whose last records nobody looks at. */
 const TAIL = 5;
 
 const SHAPES: readonly Omit<VolumeContents, 'layer' | 'blocks'>[] = [
