@@ -156,7 +156,8 @@ function entryOf(
   file: ReadonlyMap<string, FileValue>,
 ): ConfigEntry {
   const [value, source, origin] = pick(setting, flags, environment, file);
-  if (value !== '' || source === 'flag') {
+  // Nothing is "not set" only where that has a meaning: an address or a size that was emptied has none.
+  if (value !== '' || source === 'flag' || setting.fallback !== '') {
     try {
       setting.check(value);
     } catch (thrown) {
