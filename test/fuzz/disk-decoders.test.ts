@@ -333,7 +333,8 @@ describe(`decoders of the MetaStore (${replayedWith})`, () => {
       fc.property(mutated(fc.jsonValue(), encodeJson), ({ bytes }) => {
         thrownBy(() => {
           const decoded = decodeJson(entryOf(bytes));
-          expect(decodeJson(entryOf(encodeJson(decoded)))).toEqual(decoded);
+          // As text: JSON writes -0 as 0.
+          expect(same(encodeJson(decodeJson(entryOf(encodeJson(decoded)))), encodeJson(decoded))).toBe(true);
         }, MetaError);
       }),
       1000,
