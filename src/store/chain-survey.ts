@@ -130,9 +130,15 @@ export async function surveyAll(options: SurveyOptions, dependencies: SurveyDepe
 /**
  * A segment that was in use and that the walk never reached, behind a predecessor whose header is lost: the chain is
  * broken there. What an earlier recovery cut off is no such thing, even if its predecessor's slot is in use again: the
- * chain grows in the order of generations, and every recovery goes on with a newer one than it found.
+ * chain grows in the order of generations, and every recovery goes on with a newer one than it found. Nor is what a power
+ * cut left of several segments that no sync had covered yet: only one that says, by its header or its records, that
+ * something behind the end of the walk was durable proves a loss. `durableUpTo` reads that of a segment.
  */
-export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candidate | null {
+export async function strandedSegment(
+  survey: ChainSurvey,
+  result: ScanResult,
+  durableUpTo: (candidate: Candidate) => Promise<number>,
+): Promise<Candidate | null> {
   const known = (slot: number, generation: number): boolean =>
     result.segments.some((seen) => seen.slot === slot && seen.generation === generation) ||
     survey.candidates.some(
@@ -148,7 +154,8 @@ export function strandedSegment(survey: ChainSurvey, result: ScanResult): Candid
     if (result.segments.some((seen) => seen.slot === candidate.segment.slot)) continue;
     // From an opening that left out the empty segment in which the walk began, and died before its checkpoint.
     if (start?.slot === before.slot && start.generation === before.generation) continue;
-    if (!known(before.slot, before.generation)) return candidate;
+    if (known(before.slot, before.generation)) continue;
+    if ((await durableUpTo(candidate)) >= result.sequence) return candidate;
   }
   return null;
 }

@@ -348,6 +348,7 @@ class EngineOpening {
           log.warn({ error: messageOf(thrown) }, 'store: closing the segment pool failed');
         });
         sealing.release();
+        await map.drain();
         await rows.close();
         await segmentFiles.close();
       },
@@ -382,7 +383,7 @@ class EngineOpening {
     if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
     const { segment, offset, sequence } = start;
     if (sequence > 1 && loaded.checkpoint === null) replay.gap(1, sequence, segment.slot, offset);
-    if (this.#options.distrustCache) await this.#dropCaches(survey, start);
+    await this.#dropCaches(survey, start);
     const scan = new JournalScan({ candidates: survey.candidates }, { files, segmentFiles, checksums });
     const result = await scan.run(start, {
       record: (record, slot, at, payloadDamaged) => {
@@ -392,7 +393,7 @@ class EngineOpening {
       gap: replay.gap.bind(replay),
       headerLost: (lost, predecessor, nextSequence) => this.#rewriteHeader(lost, predecessor, nextSequence),
     });
-    const stranded = strandedSegment(survey, result);
+    const stranded = await strandedSegment(survey, result, scan.durableUpTo.bind(scan));
     if (stranded !== null) {
       const to = stranded.header?.nextSequence ?? result.sequence;
       replay.gap(result.sequence, to, result.last.slot, result.cut);
@@ -456,6 +457,10 @@ class EngineOpening {
     }
   }
 
+  /**
+   * After a failed fdatasync the page cache may hold, as clean, what the disk does not; the kernel has told only the
+   * process that is gone. So a start reads the disk: what it replays and syncs is really there.
+   */
   async #dropCaches(survey: ChainSurvey, start: ScanStart): Promise<void> {
     const slots = [start.segment.slot, ...survey.candidates.map((candidate) => candidate.segment.slot)];
     for (const slot of slots) {

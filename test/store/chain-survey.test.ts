@@ -31,16 +31,25 @@ const ended = (last: ScanSegment, sequence: number): ScanResult => ({
 });
 
 describe('a segment that the walk never reached', () => {
-  it('is stranded when its predecessor is not to be found', () => {
+  const saying = (durableUpTo: number) => () => Promise.resolve(durableUpTo);
+
+  it('is stranded when its predecessor is not to be found', async () => {
     const lost = candidate(3, 9, [2, 8], 120);
-    expect(strandedSegment({ candidates: [lost], rows: [], generationMax: 9 }, ended(segment(1, 7), 100))).toBe(lost);
+    const survey = { candidates: [lost], rows: [], generationMax: 9 };
+    expect(await strandedSegment(survey, ended(segment(1, 7), 100), saying(100))).toBe(lost);
   });
 
-  it('is no loss when an earlier recovery cut it off and took its predecessor into use again', () => {
+  it('is no loss when nothing behind the end was ever durable', async () => {
+    // A power cut kept this header of three segments that no sync had covered, and lost the one before.
+    const left = candidate(3, 9, [2, 8], 120);
+    const survey = { candidates: [left], rows: [], generationMax: 9 };
+    expect(await strandedSegment(survey, ended(segment(1, 7), 100), saying(99))).toBeNull();
+  });
+
+  it('is no loss when an earlier recovery cut it off and took its predecessor into use again', async () => {
     // Slots 2 and 3 followed slot 1 before a power loss; recovery cut slot 1 and went on in slot 2, generation 12.
     const cutOff = candidate(3, 9, [2, 8], 120);
-    expect(
-      strandedSegment({ candidates: [cutOff], rows: [], generationMax: 12 }, ended(segment(2, 12), 100)),
-    ).toBeNull();
+    const survey = { candidates: [cutOff], rows: [], generationMax: 12 };
+    expect(await strandedSegment(survey, ended(segment(2, 12), 100), saying(200))).toBeNull();
   });
 });

@@ -338,6 +338,16 @@ export class JournalScan {
     return null;
   }
 
+  /** The newest sequence of which a segment's header or one of its records says that it was durable. */
+  async durableUpTo({ segment, header }: Candidate): Promise<number> {
+    let durableUpTo = header?.durableUpTo ?? 0;
+    await this.#use(segment);
+    for await (const found of this.#records64(segment, SEGMENT_HEADER_BYTES, segment.segmentBytes)) {
+      durableUpTo = Math.max(durableUpTo, found.header.durableUpTo);
+    }
+    return durableUpTo;
+  }
+
   /** Reads a segment's header page; null when it is missing, damaged or of a foreign slot. */
   async readHeader(slot: number): Promise<SegmentHeader | 'newer' | null> {
     const page = new Uint8Array(PAGE_BYTES);
