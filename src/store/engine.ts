@@ -21,8 +21,6 @@ export interface EngineOptions {
   readonly segmentBytes: number;
   readonly mapCacheBytes: number;
   readonly journalCacheBytes: number;
-  /** Drop cached pages before replay: after a failed fdatasync the cache may hold what the disk does not. */
-  readonly distrustCache: boolean;
 }
 
 /** What the engine tells its owner while it runs. */

@@ -3,7 +3,7 @@ import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
 import type { DeviceFault } from '../device/block-device.js';
 import type { SpaceReport as StoreSpace } from '../io/files.js';
-import type { Engine, EngineDependencies, EngineOptions } from './engine.js';
+import type { Engine, EngineDependencies } from './engine.js';
 import { openEngine } from './engine-opening.js';
 import { Head, type HeadOptions } from './head.js';
 import { RecordKind } from './journal/record.js';
@@ -106,7 +106,7 @@ export class Store implements Closable {
   /** Opens the store in a storage path, recovering what a crash left. Throws StoreError or FileError. */
   static async open(options: StoreOptions, dependencies: StoreDependencies): Promise<Store> {
     const store = new Store(options, dependencies);
-    store.#engine = await store.#openEngine(false);
+    store.#engine = await store.#openEngine();
     store.#become('ready', '');
     store.#armCheckpoint();
     return store;
@@ -150,9 +150,8 @@ export class Store implements Closable {
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
-  #openEngine(distrustCache: boolean): Promise<Engine> {
-    const options: EngineOptions = { ...this.#options, distrustCache };
-    return openEngine(options, this.#io, {
+  #openEngine(): Promise<Engine> {
+    return openEngine(this.#options, this.#io, {
       wantPad: () => {
         this.#writes.wake();
       },
@@ -189,7 +188,7 @@ export class Store implements Closable {
     let delayMs = REOPEN_DELAY_MS_FIRST;
     while (this.#closing === null) {
       try {
-        this.#engine = await this.#openEngine(true);
+        this.#engine = await this.#openEngine();
         break;
       } catch (thrown) {
         const reason = `reopening failed: ${messageOf(thrown)}; tried again in ${delayMs} ms`;

@@ -33,6 +33,8 @@ export class BlockMap {
   #dirtyCount = 0;
   readonly #fetches = new Map<string, Fetch>();
   #fetchQueue: Fetch[] = [];
+  /** Told when no fetch is under way. */
+  #fetched: (() => void)[] = [];
   /** Look-ups of blocks that memory answered, and those that need the stored leaf first. */
   hits = 0;
   misses = 0;
@@ -200,6 +202,15 @@ export class BlockMap {
       }
       for (const done of fetch.waiting) done(own);
     }
+    if (this.#fetches.size > 0) return;
+    const fetched = this.#fetched;
+    this.#fetched = [];
+    for (const resolve of fetched) resolve();
+  }
+
+  /** Resolves when no fetch is under way: the database must not be closed under one. */
+  async drain(): Promise<void> {
+    if (this.#fetches.size > 0) await new Promise<void>((resolve) => this.#fetched.push(resolve));
   }
 
   /** Reads the stored leaf now (its pages should have been prefetched) and puts or merges it into the cache. */

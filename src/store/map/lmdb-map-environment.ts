@@ -43,15 +43,18 @@ export class LmdbMapEnvironment implements MapEnvironment {
   }
 
   get(key: Uint8Array): Uint8Array | null {
+    this.#checkOpen();
     const value = this.#rows.getBinary(key as Buffer);
     return value === undefined ? null : value;
   }
 
   async prefetch(keys: readonly Uint8Array[]): Promise<void> {
+    this.#checkOpen();
     await this.#rows.prefetch(keys as Buffer[]);
   }
 
   range(from: Uint8Array, to: Uint8Array, limit: number): { key: Uint8Array; value: Uint8Array }[] {
+    this.#checkOpen();
     const rows: { key: Uint8Array; value: Uint8Array }[] = [];
     for (const { key, value } of this.#rows.getRange({ start: from as Buffer, end: to as Buffer, limit })) {
       rows.push({ key: Uint8Array.from(key), value: Uint8Array.from(value) });
@@ -61,6 +64,7 @@ export class LmdbMapEnvironment implements MapEnvironment {
 
   async commit(changes: readonly MapChange[]): Promise<void> {
     if (changes.length === 0) return;
+    this.#checkOpen();
     try {
       await this.#rows.batch(() => {
         for (const change of changes) {
@@ -101,6 +105,11 @@ export class LmdbMapEnvironment implements MapEnvironment {
     } catch {
       return 0;
     }
+  }
+
+  /** lmdb throws from a timer of its own, where nobody can catch it, when a closed database is read. */
+  #checkOpen(): void {
+    if (this.#closed) throw new StoreError('the map is closed', { code: 'CLOSED' });
   }
 
   async close(): Promise<void> {
