@@ -91,8 +91,11 @@ export class Head implements ReadSource, WriteSource {
     return this.layer.mappedBlocks * this.layer.blockBytes;
   }
 
-  /** Takes a request. Reads and changes are aligned to blocks and inside the layer. */
-  submit(request: BlockRequest): void {
+  /**
+   * Takes a request. Reads and changes are aligned to blocks and inside the layer. `bound`: a part of a
+   * larger change that was made from blocks that were read here; it fails if the store reopens before it is in the journal.
+   */
+  submit(request: BlockRequest, bound = false): void {
     const refusal = this.#refusal();
     if (refusal !== null) {
       request.done(refusal);
@@ -111,7 +114,7 @@ export class Head implements ReadSource, WriteSource {
         break;
       default:
         this.#checkRange(request);
-        this.#io.writes.submit(request, this);
+        this.#io.writes.submit(request, this, bound);
     }
   }
 

@@ -30,7 +30,14 @@ export interface LayerVerb {
 }
 
 type Item =
-  | { readonly kind: 'request'; readonly request: BlockRequest; readonly source: WriteSource; progressBlocks: number }
+  | {
+      readonly kind: 'request';
+      readonly request: BlockRequest;
+      readonly source: WriteSource;
+      /** Made from what this engine held, or of use only with other parts that it got: another engine must not take it. */
+      readonly bound: boolean;
+      progressBlocks: number;
+    }
   | { readonly kind: 'verb'; readonly verb: LayerVerb }
   | { readonly kind: 'fence'; readonly done: () => void };
 
@@ -82,9 +89,12 @@ export class WriteQueue {
     return this.#items.length - this.#head;
   }
 
-  /** Takes a WRITE, TRIM or WRITE_ZEROES whose range is inside the layer and aligned to its blocks. */
-  submit(request: BlockRequest, source: WriteSource): void {
-    this.#push({ kind: 'request', request, source, progressBlocks: 0 });
+  /**
+   * Takes a WRITE, TRIM or WRITE_ZEROES whose range is inside the layer and aligned to its blocks. `bound`: a part of
+   * a change that was read and modified; it fails if the store reopens before it is in the journal.
+   */
+  submit(request: BlockRequest, source: WriteSource, bound: boolean): void {
+    this.#push({ kind: 'request', request, source, bound, progressBlocks: 0 });
   }
 
   verb(verb: LayerVerb): void {
@@ -99,13 +109,17 @@ export class WriteQueue {
   /**
    * The store has reopened. Layer verbs were made for an engine that is gone: they fail. A request whose first parts
    * were appended starts anew: what was not durable of them may be gone, and it must not be acknowledged without them.
+   * What was read from the old engine and changed fails, since it may hold bytes that are gone; so does what lies behind
+   * the end of a layer whose growth is gone.
    */
   restart(error: StoreError): void {
     const items = this.#items.slice(this.#head);
-    this.#items = items.filter((item) => item.kind !== 'verb');
+    const stale = (item: Item): boolean => item.kind === 'verb' || (item.kind === 'request' && isStale(item));
+    this.#items = items.filter((item) => !stale(item));
     this.#head = 0;
     for (const item of items) {
       if (item.kind === 'verb') item.verb.done(error, 0);
+      else if (item.kind === 'request' && isStale(item)) item.request.done({ code: 'IO', detail: error.message });
       else if (item.kind === 'request') item.progressBlocks = 0;
     }
   }
@@ -384,4 +398,9 @@ export class WriteQueue {
     this.#items = kept;
     this.#head = 0;
   }
+}
+
+function isStale({ request, source, bound }: Extract<Item, { kind: 'request' }>): boolean {
+  const { blockBytes, sizeBlocks } = source.layer;
+  return bound || request.offsetBytes + request.lengthBytes > sizeBlocks * blockBytes;
 }

@@ -17,7 +17,8 @@ interface Edge {
  *
  *   1. Hold the blocks that it touches: later changes of them wait.
  *   2. Wait until every change accepted before is visible, then read the partial blocks at its ends.
- *   3. Put the new bytes in and hand head block, whole middle and tail block to the store.
+ *   3. Put the new bytes in and hand head block, whole middle and tail block to the store. If it reopens before all are
+ *      in the journal, those that wait fail: what was read may be gone, and so may the parts that are there already.
  *   4. Give the range back: the store keeps their order from here.
  *
  * A block that cannot be read fails the request and changes nothing: making up its other bytes would hide the damage.
@@ -105,22 +106,17 @@ export class UnalignedWrite {
         const source = dataOffset + edge.offsetBytes + edge.from - offsetBytes;
         edge.bytes.set(data.subarray(source, source + edge.end - edge.from), edge.from);
       }
-      this.#submit(
-        new InnerRequest(Operation.WRITE, edge.offsetBytes, this.#head.blockBytes, this.#partDone, {
-          flags,
-          data: edge.bytes,
-        }),
-      );
+      const part = new InnerRequest(Operation.WRITE, edge.offsetBytes, this.#head.blockBytes, this.#partDone, {
+        flags,
+        data: edge.bytes,
+      });
+      this.#head.submit(part, true);
     }
     if (end > from) {
       const more = zeroes ? { flags } : { flags, data, dataOffset: dataOffset + from - offsetBytes };
-      this.#submit(new InnerRequest(operation, from, end - from, this.#partDone, more));
+      this.#head.submit(new InnerRequest(operation, from, end - from, this.#partDone, more), true);
     }
     this.#release();
-  }
-
-  #submit(part: InnerRequest): void {
-    this.#head.submit(part);
   }
 
   #release(): void {
