@@ -2,7 +2,7 @@ import { Operation, RequestFlag, type DeviceFault } from '../../src/device/block
 import { InnerRequest } from '../../src/volume/inner-request.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
-import { Violation, type Expectations, type Pending } from './expectations.js';
+import { blocksOf, Violation, type Expectations, type Pending } from './expectations.js';
 import type { SimulatedMachine } from './simulated-machine.js';
 import type { Trace } from './trace.js';
 
@@ -136,16 +136,22 @@ export class Clients {
     trace.add(`#${pending.id} ${fault === null ? 'ok' : fault.code}`);
     count(fault === null ? nameOf(pending.operation) : `${nameOf(pending.operation)} ${fault.code}`);
     if (fault === null) {
-      if (pending.operation !== Operation.READ) this.checkPoison(`request ${pending.id}`);
+      // What changes nothing promises nothing.
+      const blockBytes = expectations.history.layers.get(pending.layer)?.blockBytes ?? 1;
+      const says =
+        pending.operation === Operation.FLUSH || pending.flags !== 0 || blocksOf(pending, blockBytes).length > 0;
+      if (pending.operation !== Operation.READ && says) this.checkPoison(`request ${pending.id}`);
       expectations.succeeded(pending);
       return;
     }
+    // A read waits while the store reopens: nothing but a block that cannot be read makes it fail.
+    const { faults } = machine;
+    const read = (faults.lastOf.get('open') ?? Number.NEGATIVE_INFINITY) >= pending.submittedAtMs;
+    const spread = faults.lastAtMs >= pending.submittedAtMs - FAULT_SPREADS_MS;
+    const reopened = expectations.openings > pending.openings || machine.store?.state !== 'ready';
     const problem = expectations.failed(pending, fault, {
-      failure:
-        troubled ||
-        machine.faults.lastAtMs >= pending.submittedAtMs - FAULT_SPREADS_MS ||
-        expectations.openings > pending.openings,
-      full: machine.faults.noSpaceAtMs >= pending.submittedAtMs - FULL_BELIEVED_MS,
+      failure: pending.operation === Operation.READ ? read : troubled || spread || reopened,
+      full: faults.noSpaceAtMs >= pending.submittedAtMs - FULL_BELIEVED_MS,
       closing: this.closing,
     });
     if (problem === '') return;

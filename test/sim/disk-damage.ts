@@ -111,7 +111,7 @@ function victimsOf(node: SimulatedNode, covered: number): Victim[] {
   for (const layer of node.layersAlive()) {
     for (const [block, versions] of layer.blocks) {
       const newest = versions.at(-1);
-      if (newest?.place == null || newest.sequence > covered) continue;
+      if (newest === undefined || newest.place === null || newest.sequence > covered) continue;
       const { place } = newest;
       const older = versions.findLast((each) => each.place !== null && each.place.path !== place.path)?.place ?? null;
       victims.push({ layer: layer.id, block, place, older });

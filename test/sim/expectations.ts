@@ -27,10 +27,10 @@ export interface Pending {
   readonly flags: number;
   readonly data: Uint8Array;
   readonly submittedAtMs: number;
-  /** Newest record then. */
-  readonly last: number;
-  /** Newest record that an acknowledged request of the volume needs. */
-  readonly acked: number;
+  /** Newest record then; goes back with the journal. */
+  last: number;
+  /** Newest record that an acknowledged request of the volume needed then; goes back as well. */
+  acked: number;
   /** Starts and reopenings of the store by then. */
   readonly openings: number;
 }
@@ -114,12 +114,16 @@ export class Expectations {
     }
     for (const layer of this.history.layers.values()) {
       const bounds = this.bounds(layer.id);
-      const gone = [...layer.blocks.values()].some((versions) => (versions.at(-1)?.sequence ?? 0) >= sequence);
-      if (gone) bounds.mayReport = true;
+      // A hole over nothing leaves no version here, but the store counts it.
+      if (sequence <= this.history.last) bounds.mayReport = true;
       if (bounds.acked >= sequence) {
         bounds.mustReport = true;
         bounds.acked = sequence - 1;
       }
+    }
+    for (const request of this.pending) {
+      request.last = Math.min(request.last, sequence - 1);
+      request.acked = Math.min(request.acked, sequence - 1);
     }
     this.history.rewind(sequence);
     // Recovery makes durable what it has found.

@@ -25,6 +25,8 @@ export class FaultPlan {
   /** When something last found no space, by whatever cause. */
   noSpaceAtMs = Number.NEGATIVE_INFINITY;
   readonly #nowMs: () => number;
+  /** When a call of this kind last failed. */
+  readonly lastOf = new Map<FaultCall, number>();
   /** Told of each fault that happens. */
   onFired: (name: string) => void = () => undefined;
 
@@ -56,6 +58,7 @@ export class FaultPlan {
       row.times -= 1;
       if (row.times === 0) this.#arms.splice(this.#arms.indexOf(row), 1);
       this.#note(`${call} ${row.arm.errno}`);
+      this.lastOf.set(call, this.lastAtMs);
       if (row.arm.errno === 'ENOSPC') this.noSpaceAtMs = this.#nowMs();
       return row.arm.errno === 'EIO' ? EIO : ENOSPC;
     }

@@ -26,7 +26,7 @@ async function explain(script: Script, outcome: Outcome, options: SimOptions): P
   console.log(
     `${found.script.steps.length} of ${script.steps.length} steps are enough (${found.attempts} tries): ${found.failure}`,
   );
-  for (const { seed: _, ...step } of found.script.steps) console.log(`  ${JSON.stringify(step)}`);
+  for (const step of found.script.steps) console.log(`  ${JSON.stringify(step)}`);
   console.log(`the end of its trace:\n  ${last.trace.slice(-TRACE_LINES).join('\n  ')}`);
   console.log(`the end of the log:\n  ${last.log.slice(-20).join('\n  ')}`);
 }

@@ -83,7 +83,7 @@ const WEIGHTS: readonly (readonly [Action['kind'], number])[] = [
   ['checkpoint', 30],
   ['stop', 6],
   ['crash', 22],
-  ['fault', 14],
+  ['fault', 24],
   ['fill', 2],
   ['image', 4],
   ['restore', 4],

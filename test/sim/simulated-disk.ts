@@ -6,6 +6,7 @@ import { CHUNK_BYTES, CUT_POLICIES, SectorFile } from './sector-file.js';
 const ENOENT = -2;
 const EEXIST = -17;
 const ENOSPC = -28;
+const MAP_BYTES_MIN = 64 * 1024;
 
 /** A directory: its names as processes see them, and as the disk holds them. A map's database lies in one. */
 export class Directory {
@@ -26,8 +27,10 @@ export class SimulatedDisk {
   /** Changes of names that no directory sync has covered, in order. */
   #pending: NameChange[] = [];
   capacityBytes: number;
-  /** Bytes that rows of databases take; kept here, because counting them is dear. */
+  /** Bytes of all rows of databases; kept here, because counting them is dear. */
   rowBytes = 0;
+  /** Bytes that the databases' files have grown to: they use freed pages again, and give none back. */
+  #mapBytes = 0;
 
   constructor(options: { capacityBytes: number }) {
     this.capacityBytes = options.capacityBytes;
@@ -36,7 +39,7 @@ export class SimulatedDisk {
   get usedBytes(): number {
     let chunks = 0;
     for (const { node } of this.#walk(this.#root, '')) if (node instanceof SectorFile) chunks += node.chunks.size;
-    return chunks * CHUNK_BYTES + this.rowBytes;
+    return chunks * CHUNK_BYTES + this.#mapBytes;
   }
 
   get freeBytes(): number {
@@ -160,6 +163,15 @@ export class SimulatedDisk {
     }
   }
 
+  /** Room for the rows of a commit; false when the databases would have to grow and the disk is full. */
+  growMap(moreBytes: number): boolean {
+    const wanted = 2 * (this.rowBytes + moreBytes) + MAP_BYTES_MIN;
+    if (wanted <= this.#mapBytes) return true;
+    if (wanted - this.#mapBytes > this.freeBytes) return false;
+    this.#mapBytes = wanted;
+    return true;
+  }
+
   /** A range reads as zeros, and what it covers whole goes back. */
   punch(file: SectorFile, offset: number, length: number): void {
     file.writeZeros(offset, length);
@@ -199,6 +211,7 @@ export class SimulatedDisk {
     const copy = new SimulatedDisk({ capacityBytes: this.capacityBytes });
     copy.#root = copyOf(this.#root);
     copy.#countRows();
+    copy.#mapBytes = this.#mapBytes;
     return copy;
   }
 

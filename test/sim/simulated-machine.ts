@@ -23,6 +23,8 @@ const NODE_ID = new Uint8Array(16).fill(7);
 /** A deliberate mistake, made in the world around the store or, where that cannot be, inside it. */
 export interface Sabotage {
   readonly name: string;
+  /** A seed whose script of 200 steps shows it. */
+  readonly caughtBy: number;
   readonly files?: (files: Files, opening: () => boolean) => Files;
   readonly environment?: (environment: MapEnvironment) => MapEnvironment;
   readonly checksums?: (real: Checksums) => Checksums;

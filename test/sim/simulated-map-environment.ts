@@ -82,7 +82,7 @@ export class SimulatedMapEnvironment implements MapEnvironment {
     await time.sleep((300 + random().below(random().below(10) === 0 ? 60_000 : 3000)) / 1000, process);
     process.underway.delete(maybe);
     let errno = faults.take('commit');
-    if (errno === 0 && disk.freeBytes < COMMIT_BYTES) {
+    if (errno === 0 && !disk.growMap(COMMIT_BYTES)) {
       faults.full();
       errno = ENOSPC;
     }

@@ -15,7 +15,7 @@ import { Trace } from './trace.js';
 /** An answer may take this long in simulated time; what takes longer never comes. */
 const PATIENCE_MS = 600_000;
 /** Starts that may fail one after another while the disk fails. */
-const STARTS_MAX = 12;
+const STARTS_MAX = 60;
 
 /** The process died while something was waited for. */
 export class Died extends Error {
