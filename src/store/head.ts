@@ -96,7 +96,7 @@ export class Head implements ReadSource, WriteSource {
    * larger change that was made from blocks that were read here; it fails if the store reopens before it is in the journal.
    */
   submit(request: BlockRequest, bound = false): void {
-    const refusal = this.#refusal();
+    const refusal = this.#refusal() ?? this.#behindEnd(request);
     if (refusal !== null) {
       request.done(refusal);
       return;
@@ -124,10 +124,16 @@ export class Head implements ReadSource, WriteSource {
     return null;
   }
 
+  /** A growth that was not durable yet is lost when the disk fails, while requests to what it added are under way. */
+  #behindEnd({ offsetBytes, lengthBytes }: BlockRequest): DeviceFault | null {
+    if (offsetBytes + lengthBytes <= this.sizeBytes) return null;
+    return { code: 'IO', detail: 'the volume is smaller again: the disk failed before its growth was durable' };
+  }
+
   #checkRange(request: BlockRequest): void {
     const { offsetBytes, lengthBytes } = request;
     assert(offsetBytes % this.blockBytes === 0 && lengthBytes % this.blockBytes === 0, 'a head takes whole blocks');
-    assert(lengthBytes > 0 && offsetBytes + lengthBytes <= this.sizeBytes, 'a head takes requests inside its layer');
+    assert(lengthBytes > 0, 'a head takes no empty changes and reads');
   }
 
   /** Waits until everything acknowledged on this head is durable. */
