@@ -111,7 +111,10 @@ export class Checkpointer {
       await journal.headersSynced();
       await this.#io.commit([
         ...layerRows.map((row) => rows.put(layerKey(row.id), encodeRow(row))),
-        ...segments.map((row) => rows.put(segmentKey(row.slot), encodeRow(row))),
+        // A slot that was registered anew meanwhile has a row that is newer than this one.
+        ...segments
+          .filter((row) => row.generation === table.generations[row.slot])
+          .map((row) => rows.put(segmentKey(row.slot), encodeRow(row))),
         rows.put(
           CHECKPOINT_KEY,
           encodeRow({

@@ -176,8 +176,14 @@ export class SegmentPool {
       firstSequence: 0,
       liveBytes: 0,
     };
-    await this.#io.register(row);
+    //    In the table before: a checkpoint that runs meanwhile must not put the row of the old generation over this one.
     table.put(row);
+    try {
+      await this.#io.register(row);
+    } catch (thrown) {
+      table.free(slot);
+      throw thrown;
+    }
     if (recycled) this.#written.add(slot);
     return slot;
   }
