@@ -8,8 +8,6 @@ import type { Trace } from './trace.js';
 
 /** The store believes a full disk for a second before it asks again. */
 const FULL_BELIEVED_MS = 2500;
-/** A failed call may take so long to become a failed request. */
-export const FAULT_SPREADS_MS = 1000;
 
 export interface ClientsWorld {
   readonly machine: SimulatedMachine;
@@ -147,7 +145,7 @@ export class Clients {
     // A read waits while the store reopens: nothing but a block that cannot be read makes it fail.
     const { faults } = machine;
     const read = (faults.lastOf.get('open') ?? Number.NEGATIVE_INFINITY) >= pending.submittedAtMs;
-    const spread = faults.lastAtMs >= pending.submittedAtMs - FAULT_SPREADS_MS;
+    const spread = faults.troubles(pending.submittedAtMs);
     const reopened = expectations.openings > pending.openings || machine.store?.state !== 'ready';
     const problem = expectations.failed(pending, fault, {
       failure: pending.operation === Operation.READ ? read : troubled || spread || reopened,

@@ -1,5 +1,7 @@
 const EIO = -5;
 const ENOSPC = -28;
+/** A failed call may take so long to become a failed request. */
+const FAULT_SPREADS_MS = 1000;
 
 /** What can be made to fail. `open` is a read of sealed blocks; a plain read fails where the medium is bad. */
 export const FAULT_CALLS = ['append', 'open', 'write', 'sync', 'writeback', 'allocate', 'commit', 'directory'] as const;
@@ -36,6 +38,11 @@ export class FaultPlan {
 
   arm(arm: Arm): void {
     this.#arms.push({ arm, skip: arm.skip, times: arm.times });
+  }
+
+  /** Whether something that began at this time may fail: a file whose sync has failed goes on failing until it is closed. */
+  troubles(sinceMs: number): boolean {
+    return this.lastAtMs >= sinceMs - FAULT_SPREADS_MS || this.lastOf.has('sync') || this.lastOf.has('writeback');
   }
 
   /** No armed fault happens any more. */

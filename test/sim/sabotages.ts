@@ -195,7 +195,7 @@ export const SABOTAGES: readonly Sabotage[] = [
   },
   {
     name: 'parts of an unaligned write outlive a reopening',
-    caughtBy: 999,
+    caughtBy: 132,
     install: () =>
       replaced(
         Head.prototype,

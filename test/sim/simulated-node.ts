@@ -39,8 +39,8 @@ export class SimulatedNode {
   expectations = new Expectations();
   violation: unknown = null;
   #engine: unknown = null;
-  /** A sync failed in this life of the process: what only the page cache held may be gone. */
-  #syncFailed = false;
+  /** When the store was last known to have everything that it had to have. */
+  #servedAtMs = 0;
   #image: Image | null = null;
   /** What the next death takes along. */
   #fate: { power: boolean; deaths: readonly Death[] } = { power: false, deaths: [] };
@@ -55,7 +55,6 @@ export class SimulatedNode {
           if (status === 0) this.expectations.written = this.expectations.history.last;
         },
         syncFailed: () => {
-          this.#syncFailed = true;
           this.clients.poisoned = this.machine.store?.engine ?? null;
         },
         misuse: (what) => this.report(new Violation(what)),
@@ -165,8 +164,13 @@ export class SimulatedNode {
     this.trace.add(power ? 'the power is cut' : 'the process is killed');
     expectations.forgetRequests();
     this.clients.abandon();
-    const safe = power || this.#syncFailed ? expectations.durable : expectations.written;
-    return Math.min(least, safe);
+    return Math.min(least, power ? expectations.durable : this.#safe(expectations.written));
+  }
+
+  /** A failed sync may have cost what only the page cache held, acknowledged or not; what was durable it may not. */
+  #safe(least: number): number {
+    const failedAtMs = this.machine.faults.lastOf.get('sync') ?? Number.NEGATIVE_INFINITY;
+    return failedAtMs >= this.#servedAtMs ? Math.min(least, this.expectations.durable) : least;
   }
 
   /** Starts the daemon. `deaths` meet it while it starts; `least` is what it must find. */
@@ -214,6 +218,11 @@ export class SimulatedNode {
         if (machine.faults.count === faults || tries === STARTS_MAX) {
           throw new Violation(`the store does not open although the disk is well: ${describe(thrown)}`);
         }
+        // Trims and verbs may have used up what is held back: then somebody makes room before the next start.
+        if (thrown.code === 'FULL' && tries > 2) {
+          this.count('start needs room');
+          machine.disk.capacityBytes += 8 * 1024 * 1024;
+        }
         // A service manager starts a process anew.
         process.die();
         process = new SimulatedProcess();
@@ -225,11 +234,12 @@ export class SimulatedNode {
   #serve(least: number): void {
     const { store } = this.machine;
     const engine = store!.engine!;
+    const must = this.#safe(least);
     this.#engine = engine;
-    this.#syncFailed = false;
+    this.#servedAtMs = this.machine.time.nowMs;
     const { sequence, summary } = engine.recovery;
     this.trace.add(`started at record ${sequence}: ${summary}`);
-    this.expectations.goesOnAt(sequence, least);
+    this.expectations.goesOnAt(sequence, must);
     this.expectations.forgetRequests();
     const found = this.machine.manager!.layers().filter((layer) => layer.damage === '');
     const named = (id: number, blockBytes: number, sizeBytes: number): string =>
@@ -268,11 +278,7 @@ export class SimulatedNode {
     await this.until(machine.manager!.close());
     await this.until(this.clients.settled());
     this.throwViolation();
-    const clean =
-      well &&
-      machine.faults.count === faults &&
-      !this.#syncFailed &&
-      machine.faults.noSpaceAtMs === Number.NEGATIVE_INFINITY;
+    const clean = well && machine.faults.count === faults && machine.faults.noSpaceAtMs === Number.NEGATIVE_INFINITY;
     if (clean) expectations.durable = expectations.written;
     this.count('clean stop');
     this.trace.add('stopped');

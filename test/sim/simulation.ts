@@ -3,7 +3,6 @@ import { FileError } from '../../src/io/file-error.js';
 import { StoreError } from '../../src/store/store-error.js';
 import type { LayerId } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
-import { FAULT_SPREADS_MS } from './clients.js';
 import { damageDisk } from './disk-damage.js';
 import { Violation } from './expectations.js';
 import type { Script, Step } from './script.js';
@@ -224,8 +223,7 @@ export class Simulation {
       if (process.dead) return new Promise(() => undefined);
       code = thrown instanceof StoreError || thrown instanceof FileError ? thrown.code : 'unknown';
       node.trace.add(`${what} fails: ${code}`);
-      const failed =
-        troubled || faults.lastAtMs >= before.atMs - FAULT_SPREADS_MS || node.expectations.openings > before.openings;
+      const failed = troubled || faults.troubles(before.atMs) || node.expectations.openings > before.openings;
       const full = faults.noSpaceAtMs >= before.atMs - FULL_BELIEVED_MS;
       const fair =
         (code === 'IO' && failed) || (code === 'FULL' && full) || (code === 'CLOSED' && node.clients.closing);
