@@ -177,6 +177,9 @@ class EngineOpening {
         },
       },
     );
+    // Leaves are stored ahead of the checkpoint: the layer of some may be known only to the journal behind it.
+    for (const row of rows.range(FILTER_KEYS)) map.loadFilter(layerOfKey(row.key), indexOfKey(row.key), row.value);
+    for (const row of rows.range(COUNT_KEYS)) map.loadCount(layerOfKey(row.key), decodeCount(row.value));
     const bytes = rows.get(CHECKPOINT_KEY);
     if (bytes === null) return { rows, table, map, checkpoint: null };
     const checkpoint = decodeCheckpoint(bytes);
@@ -186,15 +189,6 @@ class EngineOpening {
       throw new StoreError(`the checkpoint names ${subject}, which is not registered`, { code: 'DAMAGED', subject });
     }
     for (const row of rows.range(LAYER_KEYS)) map.addLayer(decodeLayer(row.value));
-    for (const row of rows.range(FILTER_KEYS)) {
-      map.layers.get(layerOfKey(row.key))?.filter.load(indexOfKey(row.key), row.value);
-    }
-    for (const row of rows.range(COUNT_KEYS)) {
-      const layer = map.layers.get(layerOfKey(row.key));
-      if (layer === undefined) continue;
-      layer.storedBlocks = decodeCount(row.value);
-      layer.mappedBlocks = layer.storedBlocks;
-    }
     table.takeChanged();
     return { rows, table, map, checkpoint };
   }
@@ -309,7 +303,8 @@ class EngineOpening {
     await files.sync(await segmentFiles.open(journal.position.slot));
     if (result !== null && spare === null) await this.#giveBackTail(result);
 
-    let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1);
+    // An id of which leaves are left is not given out again, even if the journal has lost its layer.
+    let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1, map.layerMaxStored + 1);
     const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
     const checkpointer = new Checkpointer(
       { replayBytes: result?.bytes ?? 0, toPurge },

@@ -178,6 +178,12 @@ export class LeafWriter {
     await ensureDurable(layer.newest);
     const entries = new Float64Array(LEAF_BLOCKS);
     const unitBytes = layer.blockBytes / 64;
+    // The filter first: replay after a crash in between must not look for leaves that are gone.
+    for (;;) {
+      const rows = this.#rows.take(filtersOf(layer.id), FILTER_LEAVES);
+      if (rows.length === 0) break;
+      await this.#commit(rows.map((row) => this.#rows.remove(row.key)));
+    }
     for (;;) {
       const rows = this.#rows.take(leavesOf(layer.id), CHECKPOINT_SLICE_LEAVES);
       if (rows.length === 0) break;
@@ -186,11 +192,6 @@ export class LeafWriter {
         if (row.value === null || !decodeLeaf(row.value, entries, 0)) continue;
         for (const entry of entries) if (entry > 0) this.#live(slotOf(entry), -storedUnitsOf(entry) * unitBytes);
       }
-    }
-    for (;;) {
-      const rows = this.#rows.take(filtersOf(layer.id), FILTER_LEAVES);
-      if (rows.length === 0) break;
-      await this.#commit(rows.map((row) => this.#rows.remove(row.key)));
     }
     await this.#commit([this.#rows.remove(countKey(layer.id))]);
     layer.filter.clear();

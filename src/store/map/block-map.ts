@@ -4,6 +4,7 @@ import { ABSENT, HOLE, slotOf, storedUnitsOf, UNLOADED } from '../location.js';
 import { StoreError } from '../store-error.js';
 import { LeafCache, LeafFlag } from './leaf-cache.js';
 import { decodeLeaf, mappedIn } from './leaf-codec.js';
+import { LeafFilter } from './leaf-filter.js';
 import { Layer, type LayerRow } from './layer.js';
 import { leafKey } from './map-keys.js';
 import type { MapRows } from './map-rows.js';
@@ -31,6 +32,10 @@ export class BlockMap {
   /** Rows that became dirty, in order; may name rows that are clean again. */
   #dirty: number[] = [];
   #dirtyCount = 0;
+  /** What is stored of layers that were not added yet. */
+  readonly #stored = new Map<number, { readonly filter: LeafFilter; blocks: number }>();
+  /** Highest id of a layer that anything is stored of. */
+  layerMaxStored = 0;
   readonly #fetches = new Map<string, Fetch>();
   #fetchQueue: Fetch[] = [];
   /** Told when no fetch is under way. */
@@ -59,9 +64,30 @@ export class BlockMap {
     return Math.floor(this.cache.rowsMax * DIRTY_SHARE_MAX);
   }
 
+  /** A stored filter chunk of a layer that is added later, perhaps only by replay: leaves may be ahead of the layer's own row. */
+  loadFilter(layer: number, chunk: number, bits: Uint8Array): void {
+    this.#storedOf(layer).filter.load(chunk, bits);
+  }
+
+  /** The stored number of mapped blocks of a layer that is added later. */
+  loadCount(layer: number, blocks: number): void {
+    this.#storedOf(layer).blocks = blocks;
+  }
+
+  #storedOf(layer: number): { readonly filter: LeafFilter; blocks: number } {
+    let stored = this.#stored.get(layer);
+    if (stored === undefined) this.#stored.set(layer, (stored = { filter: new LeafFilter(), blocks: 0 }));
+    this.layerMaxStored = Math.max(this.layerMaxStored, layer);
+    return stored;
+  }
+
   addLayer(row: LayerRow): Layer {
     assert(!this.layers.has(row.id), 'a layer is added once');
-    const layer = new Layer(row);
+    const stored = this.#stored.get(row.id);
+    const layer = new Layer(row, stored?.filter);
+    layer.storedBlocks = stored?.blocks ?? 0;
+    layer.mappedBlocks = layer.storedBlocks;
+    this.#stored.delete(row.id);
     this.layers.set(row.id, layer);
     return layer;
   }

@@ -28,7 +28,7 @@ export class Layer {
   ordinal: number;
   /** Cache row by leaf index. */
   readonly leaves = new LeafIndex();
-  readonly filter = new LeafFilter();
+  readonly filter: LeafFilter;
   /** Blocks that the stored leaves map; exact, it changes in the same commit as they do. */
   storedBlocks = 0;
   /** Blocks mapped now. Entries written over unfetched ones count twice until the stored leaf is merged in. */
@@ -36,7 +36,8 @@ export class Layer {
   /** Sequence of the newest published change. */
   newest = 0;
 
-  constructor(row: LayerRow) {
+  constructor(row: LayerRow, filter = new LeafFilter()) {
+    this.filter = filter;
     this.id = row.id;
     this.parent = row.parent;
     this.blockBytes = row.blockBytes;
