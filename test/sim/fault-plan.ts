@@ -29,6 +29,11 @@ export class FaultPlan {
   readonly #nowMs: () => number;
   /** When a call of this kind last failed. */
   readonly lastOf = new Map<FaultCall, number>();
+  /**
+   * A sync or writeback has failed, and no store has been ready since that was opened after it. Until then the disk rules:
+   * what only the page cache held may be gone, and every change, flush and verb may fail.
+   */
+  inDoubt = false;
   /** Told of each fault that happens. */
   onFired: (name: string) => void = () => undefined;
 
@@ -40,9 +45,9 @@ export class FaultPlan {
     this.#arms.push({ arm, skip: arm.skip, times: arm.times });
   }
 
-  /** Whether something that began at this time may fail: a file whose sync has failed goes on failing until it is closed. */
+  /** Whether something that began at this time may fail. */
   troubles(sinceMs: number): boolean {
-    return this.lastAtMs >= sinceMs - FAULT_SPREADS_MS || this.lastOf.has('sync') || this.lastOf.has('writeback');
+    return this.lastAtMs >= sinceMs - FAULT_SPREADS_MS || this.inDoubt;
   }
 
   /** No armed fault happens any more. */
@@ -66,6 +71,7 @@ export class FaultPlan {
       if (row.times === 0) this.#arms.splice(this.#arms.indexOf(row), 1);
       this.#note(`${call} ${row.arm.errno}`);
       this.lastOf.set(call, this.lastAtMs);
+      if (call === 'sync' || call === 'writeback') this.inDoubt = true;
       if (row.arm.errno === 'ENOSPC') this.noSpaceAtMs = this.#nowMs();
       return row.arm.errno === 'EIO' ? EIO : ENOSPC;
     }

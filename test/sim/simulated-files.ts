@@ -20,7 +20,7 @@ const ENOSPC = -28;
 export interface AppendWitness {
   sealed(path: string, records: readonly SealedRecord[]): void;
   appended(status: number): void;
-  /** An fdatasync (or writeback) of a file that holds appends of this process has failed. */
+  /** An fdatasync of a file that holds appends of this process has failed. */
   syncFailed(path: string): void;
   /** Somebody broke a rule of the interface. */
   misuse(what: string): void;
@@ -64,6 +64,12 @@ export class SimulatedFiles implements Files {
   constructor(world: FilesWorld, locked = new Set<string>()) {
     this.#world = world;
     this.#locked = locked;
+  }
+
+  /** Some file's sync or writeback has failed, and it is still open: its later syncs fail too. */
+  get failing(): boolean {
+    for (const { failed } of this.#open.values()) if (failed !== 0) return true;
+    return false;
   }
 
   /** Milliseconds that a call takes: mostly a fraction of one, now and then many. */
@@ -269,9 +275,11 @@ export class SimulatedFiles implements Files {
       if (errno !== 0) {
         open.failed = errno;
         open.file.failSync(cover, random());
-        if (open.appends > 0 && fault === 'sync') witness.syncFailed(open.path);
       }
-      if (open.failed !== 0) throw fileErrorOfErrno(verb, open.path, open.failed);
+      if (open.failed !== 0) {
+        if (open.appends > 0 && fault === 'sync') witness.syncFailed(open.path);
+        throw fileErrorOfErrno(verb, open.path, open.failed);
+      }
       if (fault === 'sync') open.file.endSync(cover);
     });
   }

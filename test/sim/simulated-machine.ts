@@ -45,6 +45,8 @@ export class SimulatedMachine {
   process = new SimulatedProcess();
   store: Store | null = null;
   manager: VolumeManager | null = null;
+  /** Of the present process. */
+  #files: SimulatedFiles | null = null;
   /** The last lines of the log. */
   readonly lines: string[] = [];
   readonly #entropy: Random;
@@ -91,6 +93,7 @@ export class SimulatedMachine {
       missPercent: this.#options.missPercent,
       sameGeneration: this.#sabotage?.anyGeneration !== true,
     });
+    this.#files = files;
     const misuse = this.#witness.misuse.bind(this.#witness);
     this.#opening = true;
     const { mapCacheBytes, journalReplayBytesMax, checkpointIntervalMs } = this.#options;
@@ -121,6 +124,11 @@ export class SimulatedMachine {
     this.store = store;
     const space = { freeBytes: disk.freeBytes, totalBytes: disk.capacityBytes };
     this.manager = new VolumeManager({ segmentBytes: SEGMENT_BYTES, space }, { store, clock });
+  }
+
+  /** The store was opened from what the disk holds and is ready: a failed sync of before excuses nothing more. */
+  settleDoubt(): void {
+    if (this.#files?.failing !== true) this.faults.inDoubt = false;
   }
 
   #log(): Log {
