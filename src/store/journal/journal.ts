@@ -169,7 +169,10 @@ export class Journal {
     );
     await files.write(file, 0, header);
     table.join(slot, this.#sequence);
-    if (this.#slot >= 0) segmentFiles.unpin(this.#slot);
+    if (this.#slot >= 0) {
+      this.#startWriteback();
+      segmentFiles.unpin(this.#slot);
+    }
     this.#slot = slot;
     this.#file = file;
     this.#fromReserve = reserve && pool.readyCount < RESERVE_SEGMENTS;
@@ -177,7 +180,8 @@ export class Journal {
     this.#unsynced.add(slot);
     this.#headers.add(slot);
     this.#syncsInSegment = 0;
-    this.#writebackFrom = 0;
+    // The header is not counted: it is no append.
+    this.#writebackFrom = SEGMENT_HEADER_BYTES;
     return true;
   }
 
@@ -361,18 +365,23 @@ export class Journal {
   /** Starts writeback early and steadily, so that dirty pages neither pile up nor stall an fdatasync. */
   #writeback(bytes: number): void {
     this.#unwrittenBytes += bytes;
-    const length = this.#offset - this.#writebackFrom;
-    if (length < WRITEBACK_STEP_BYTES && this.room > 0) return;
-    const from = this.#writebackFrom;
-    this.#writebackFrom = this.#offset;
+    if (this.#offset - this.#writebackFrom >= WRITEBACK_STEP_BYTES) this.#startWriteback();
+  }
+
+  /** Starts writeback of what the head holds. What was appended must get here once, or appends wait for it for ever. */
+  #startWriteback(): void {
     const slot = this.#slot;
+    const from = this.#writebackFrom;
+    const length = this.#offset - from;
+    if (length === 0) return;
+    this.#writebackFrom = this.#offset;
     this.#io.segmentFiles.pin(slot);
     this.#under += 1;
     const settle = (): void => {
       this.#cached.written(slot, from, length);
       this.#settled();
       this.#io.segmentFiles.unpin(slot);
-      this.#unwrittenBytes = Math.max(0, this.#unwrittenBytes - length);
+      this.#unwrittenBytes -= length;
       this.#io.progressed();
     };
     // A failed writeback is reported again by the fdatasync that decides.
