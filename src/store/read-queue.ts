@@ -97,6 +97,8 @@ export class ReadQueue {
   /** Batches with the reader threads. */
   #under = 0;
   #drained: (() => void)[] = [];
+  /** Why nothing is read any more; null while the store lives. */
+  #ended: DeviceFault | null = null;
 
   constructor(dependencies: {
     files: Files;
@@ -124,6 +126,10 @@ export class ReadQueue {
   }
 
   #enqueue(request: BlockRequest, source: ReadSource): void {
+    if (this.#ended !== null) {
+      this.#complete(request, source, this.#ended);
+      return;
+    }
     this.#requests.push(request);
     this.#sources.push(source);
     if (this.#scheduled) return;
@@ -143,8 +149,9 @@ export class ReadQueue {
     if (this.#under > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
   }
 
-  /** Fails everything that waits. */
-  failAll(fault: DeviceFault): void {
+  /** Fails everything that waits and everything that still comes, from a fetch that was under way or a head. */
+  end(fault: DeviceFault): void {
+    this.#ended = fault;
     const requests = this.#requests;
     const sources = this.#sources;
     this.#requests = [];

@@ -203,7 +203,7 @@ export class Store implements Closable {
     }
     if (this.#engine === null) {
       // Closed meanwhile: whoever waits must not wait for ever.
-      this.#writes.failAll({ code: 'CLOSED' }, closedError());
+      this.#writes.end({ code: 'CLOSED' }, closedError());
       return;
     }
     for (const head of this.#heads) {
@@ -378,8 +378,8 @@ export class Store implements Closable {
     const fault: DeviceFault = { code: 'CLOSED' };
     this.#become('closed', 'the store is closed');
     if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
-    this.#reads.failAll(fault);
-    this.#writes.failAll(fault, closedError());
+    this.#reads.end(fault);
+    this.#writes.end(fault, closedError());
     await this.#reads.drain();
     await this.#writes.rolled();
     // The disk may have failed under the last checkpoint.

@@ -63,6 +63,8 @@ export class WriteQueue {
   /** The last change of segments; settles, never rejects. */
   #roll: Promise<void> = Promise.resolve();
   #fullUntilMs = 0;
+  /** Why nothing is accepted any more; null while the store lives. */
+  #ended: { readonly fault: DeviceFault; readonly error: StoreError } | null = null;
   readonly #batch = new AppendBatch<Layer>();
   /** Items completed by the append in flight. */
   #finishing: Item[] = [];
@@ -134,6 +136,15 @@ export class WriteQueue {
     this.wake();
   }
 
+  /**
+   * Fails everything that waits and everything that still comes: a change that fails here lets go of its range, and the
+   * next one of that range arrives only then.
+   */
+  end(fault: DeviceFault, error: StoreError): void {
+    this.#ended = { fault, error };
+    this.failAll(fault, error);
+  }
+
   /** Looks again at what waits: called when a limit that held it back may have gone. */
   wake(): void {
     if (this.#scheduled) return;
@@ -155,6 +166,7 @@ export class WriteQueue {
 
   readonly #pump = (): void => {
     this.#scheduled = false;
+    if (this.#ended !== null) this.failAll(this.#ended.fault, this.#ended.error);
     const engine = this.#engine();
     if (engine === null || this.#rolling || engine.journal.appending) return;
     if (this.waiting === 0 && !engine.journal.padWanted) return;

@@ -284,6 +284,23 @@ describe('a disk that fails', () => {
     for (const outcome of await Promise.all(waiting)) expect(outcome).toMatch(/CLOSED|IO/);
   });
 
+  it('answers, when it closes, every unaligned write that waits for another', async () => {
+    await make();
+    const handle = await volume();
+    await write(handle, 0, 4096, 1, RequestFlag.FUA);
+    fault = failAlways('sync', 'open', 'allocate');
+    await expect(write(handle, 0, 4096, 2, RequestFlag.FUA)).rejects.toThrow('IO');
+    // Each gets the block only when the one before it has failed.
+    const waiting = [3, 4, 5, 6, 7].map((value) =>
+      write(handle, 512, 512, value).then(
+        () => 'done',
+        (thrown: unknown) => String(thrown),
+      ),
+    );
+    await world.close();
+    for (const outcome of await Promise.all(waiting)) expect(outcome).toMatch(/CLOSED|IO/);
+  });
+
   it('closes when the disk fails under the last checkpoint', async () => {
     await make();
     const handle = await volume();
