@@ -10,18 +10,21 @@ Lane::Lane(Engine& engine, const char* name, int threadsMax, size_t queueMax, Co
 Lane::~Lane() { stop(); }
 
 int Lane::submit(Operation* operation, int times) {
-  std::lock_guard<std::mutex> hold(mutex_);
-  if (stopping_) return -ECANCELED;
-  if (queue_.size() + static_cast<size_t>(times) > queueMax_) return -EAGAIN;
-  // Threads start when they are first needed: most processes that load the addon never need them.
-  int wanted = times - idle_ + static_cast<int>(queue_.size());
-  while (wanted-- > 0 && static_cast<int>(threads_.size()) < threadsMax_) {
-    const int status = startThread();
-    if (status == 0) continue;
-    if (threads_.empty()) return status;
-    break;
+  {
+    std::lock_guard<std::mutex> hold(mutex_);
+    if (stopping_) return -ECANCELED;
+    if (queue_.size() + static_cast<size_t>(times) > queueMax_) return -EAGAIN;
+    // Threads start when they are first needed: most processes that load the addon never need them.
+    int wanted = times - idle_ + static_cast<int>(queue_.size());
+    while (wanted-- > 0 && static_cast<int>(threads_.size()) < threadsMax_) {
+      const int status = startThread();
+      if (status == 0) continue;
+      if (threads_.empty()) return status;
+      break;
+    }
+    for (int n = 0; n < times; n++) queue_.push_back(operation);
   }
-  for (int n = 0; n < times; n++) queue_.push_back(operation);
+  // Without the lock: a thread that is woken into one has to be put to sleep and woken again.
   if (times == 1) {
     arrived_.notify_one();
   } else {
