@@ -272,6 +272,7 @@ describe('damage', () => {
 
   it('in rows of the map is seen, and the map rebuilt or the leaf refused', async () => {
     const snapshot = await history();
+    snapshot.restore();
     const keys = [...map.rows.keys()];
     let leaves = 0;
     for (const key of keys) {
@@ -287,6 +288,7 @@ describe('damage', () => {
 
   it('of the row that names the segment of the checkpoint is no reason not to start', async () => {
     const snapshot = await history();
+    snapshot.restore();
     for (const key of [...map.rows.keys()].filter((each) => each.startsWith('02'))) {
       snapshot.restore();
       map.rows.delete(key);

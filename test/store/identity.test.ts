@@ -97,6 +97,7 @@ describe('over restarts and kills', () => {
     expect(data.every((byte) => byte === 5)).toBe(true);
     const names = readdirSync(join(world.path, 'journal'));
     expect(names.length).toBeLessThan(12);
-    expect(statSync(join(world.path, 'journal', names[0])).size).toBe(MIB);
+    // What the first run did not use of its segment went back.
+    expect(statSync(join(world.path, 'journal', names[0])).size).toBeLessThan(MIB);
   });
 });
