@@ -7,6 +7,8 @@ export interface SpaceReserveOptions {
   readonly bytes: number;
   /** What the space is for, to end a sentence with: "a checkpoint". */
   readonly purpose: string;
+  /** It is given up and taken again in pieces of so much; all at once unless said otherwise. */
+  readonly stepBytes?: number;
 }
 
 /**
@@ -24,33 +26,40 @@ export class SpaceReserve {
     this.#log = dependencies.log;
   }
 
-  /** Takes the space if it is not held; says so when the disk has no room for it. */
-  async hold(): Promise<void> {
-    const { path, bytes, purpose } = this.#options;
+  /** Takes what is missing of the space; false, and says so, when the disk has no room for all of it. */
+  async hold(): Promise<boolean> {
+    const { path, bytes, purpose, stepBytes = bytes } = this.#options;
     try {
       const exists = await this.#files.exists(path);
       await this.#with(exists ? 'write' : 'create', async (file) => {
-        if ((await this.#files.sizeBytes(file)) >= bytes) return;
-        try {
-          await this.#files.allocate(file, 0, bytes);
-        } catch (thrown) {
-          // What was allocated before it failed goes back.
-          await this.#files.truncate(file, 0);
-          throw thrown;
+        let held = await this.#files.sizeBytes(file);
+        while (held < bytes) {
+          const more = Math.min(stepBytes, bytes - held);
+          try {
+            await this.#files.allocate(file, held, more);
+          } catch (thrown) {
+            // What was allocated before it failed goes back.
+            await this.#files.truncate(file, held);
+            throw thrown;
+          }
+          held += more;
         }
       });
+      return true;
     } catch (thrown) {
       this.#log.warn({ error: messageOf(thrown) }, `no room to hold back disk space for ${purpose}; free some`);
+      return false;
     }
   }
 
-  /** Gives the space up; false when there was none to give. */
-  async giveUp(): Promise<boolean> {
-    const { path, purpose } = this.#options;
+  /** Gives up a step of what is held beyond `keepBytes`; false when there was nothing to give. */
+  async giveUp(keepBytes = 0): Promise<boolean> {
+    const { path, purpose, bytes, stepBytes = bytes } = this.#options;
     if (!(await this.#files.exists(path))) return false;
     return this.#with('write', async (file) => {
-      if ((await this.#files.sizeBytes(file)) === 0) return false;
-      await this.#files.truncate(file, 0);
+      const held = await this.#files.sizeBytes(file);
+      if (held <= keepBytes) return false;
+      await this.#files.truncate(file, Math.max(keepBytes, held - stepBytes));
       this.#log.warn({}, `the disk is full; the space held back for ${purpose} is being used`);
       return true;
     });

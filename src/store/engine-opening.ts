@@ -20,11 +20,11 @@ import {
   type ScanStart,
 } from './journal/journal-scan.js';
 import { SegmentFiles } from './journal/segment-files.js';
-import { encodeSegmentHeader } from './journal/segment-header.js';
+import { encodeSegmentHeader, type SegmentHeader } from './journal/segment-header.js';
 import { SegmentPool } from './journal/segment-pool.js';
 import { SegmentTable } from './journal/segment-table.js';
 import { LeafWriter } from './leaf-writer.js';
-import { PAGE_BYTES, SEGMENT_FILES_OPEN_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
+import { SEGMENT_FILES_OPEN_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
 import { BlockMap } from './map/block-map.js';
 import type { MapChange } from './map/map-environment.js';
 import {
@@ -38,8 +38,10 @@ import {
   SEGMENT_KEYS,
   segmentKey,
 } from './map/map-keys.js';
+import { dropCaches, giveBackTail } from './old-segments.js';
 import { MapReserve, RESERVE_NAME } from './map-reserve.js';
 import { MapRows } from './map/map-rows.js';
+import { summarizeRecovery } from './recovery-summary.js';
 import { Replay } from './replay.js';
 import { SealingKeys } from './sealing-keys.js';
 import { StoreError } from './store-error.js';
@@ -281,6 +283,7 @@ class EngineOpening {
         random: this.#io.random,
         log,
         register: (row) => commit([rows.put(segmentKey(row.slot), encodeRow(row))]),
+        mayGrow: () => reserve.hold(),
       },
     );
 
@@ -295,13 +298,9 @@ class EngineOpening {
     //    A last segment without any record is left out of the chain and used again, or each start would add one.
     const spare = result === null || replay.gaps > 0 ? null : emptyTail(survey, result);
     const predecessor = spare === null ? linkTo(result) : spare.predecessor;
-    if (!(await journal.roll(true, predecessor))) {
-      throw new StoreError('the disk is full: not even one journal segment fits; free some disk space', {
-        code: 'FULL',
-      });
-    }
+    const resumed = await this.#takeHead(journal, reserve, sequence, spare, predecessor);
     await files.sync(await segmentFiles.open(journal.position.slot));
-    if (result !== null && spare === null) await this.#giveBackTail(result);
+    if (result !== null && spare === null) await giveBackTail(result, { files, segmentFiles, log });
 
     // An id of which leaves are left is not given out again, even if the journal has lost its layer.
     let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1, map.layerMaxStored + 1);
@@ -321,7 +320,9 @@ class EngineOpening {
         generationMax: () => pool.generation,
       },
     );
-    const summary = this.#summarize(result, replay, refused, from, checkpoint);
+    const ms = Math.round(this.#io.clock.monotonicMs() - from);
+    const clean = checkpoint?.clean === true;
+    const summary = summarizeRecovery({ result, replay, refused, ms, clean, rebuilt: this.#rebuilt });
     log.info({ recovery: summary }, `store: ${summary}`);
     let disposed = false;
     const engine: Engine = {
@@ -350,11 +351,39 @@ class EngineOpening {
     };
     // 5. A fresh or rebuilt map gets its first checkpoint before anyone relies on it. So does one whose checkpoint lies in
     //    the segment that was left out: replay would not find the way from there.
-    if (checkpoint === null || spare?.slot === checkpoint.slot) await checkpointer.run();
-    if (spare !== null) table.free(spare.slot);
+    if (checkpoint === null || (!resumed && spare?.slot === checkpoint.slot)) await checkpointer.run();
+    if (spare !== null && !resumed) table.free(spare.slot);
+    // What the next start needs comes first.
+    await pool.replenish('holes').catch(() => false);
+    reserve.opened();
     await reserve.hold();
     pool.refill();
     return engine;
+  }
+
+  /**
+   * The segment that this run appends to; true when it is the empty one in which the chain ends, as it is. That is for a
+   * disk that has no other. If it has none at all, although starts have a part of the reserve for themselves (somebody
+   * took it, or an older version kept none), one is made of what is held back for the map.
+   */
+  async #takeHead(
+    journal: Journal,
+    reserve: MapReserve,
+    sequence: number,
+    spare: SegmentHeader | null,
+    predecessor: ChainLink | null,
+  ): Promise<boolean> {
+    for (;;) {
+      if (await journal.roll('opening', predecessor)) return false;
+      if (spare?.segmentBytes === this.#options.segmentBytes && spare.nextSequence === sequence) {
+        await journal.resume(spare.slot);
+        return true;
+      }
+      if (await reserve.giveUp()) continue;
+      throw new StoreError('the disk is full: not even one journal segment fits; free some disk space', {
+        code: 'FULL',
+      });
+    }
   }
 
   /** Applies the chain to the map. */
@@ -370,15 +399,24 @@ class EngineOpening {
     const ordinals = new Map([...loaded.map.layers.values()].map((layer) => [layer.id, layer.ordinal]));
     const walked = new Set<number>();
     // Memory is bounded while the chain is read: leaves go to the map once what they say is durable.
+    let full = false;
     const makeRoom = async (): Promise<void> => {
       for (const slot of walked) await this.#sync(slot);
-      await leaves.writeDirty(() => Promise.resolve());
+      if (full) return;
+      await leaves
+        .writeDirty(() => Promise.resolve())
+        .catch((thrown: unknown) => {
+          // Then memory has to hold them, as much as the journal that is replayed can change.
+          full = thrown instanceof StoreError && thrown.code === 'FULL';
+          if (!full) throw thrown;
+        });
     };
     const replay = new Replay({ map: loaded.map, log, makeRoom });
     if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
     const { segment, offset, sequence } = start;
     if (sequence > 1 && loaded.checkpoint === null) replay.gap(1, sequence, segment.slot, offset);
-    await this.#dropCaches(survey, start);
+    const candidates = survey.candidates.map((candidate) => candidate.segment.slot);
+    await dropCaches([segment.slot, ...candidates], { files, segmentFiles });
     const scan = new JournalScan({ candidates: survey.candidates }, { files, segmentFiles, checksums });
     const result = await scan.run(start, {
       record: (record, slot, at, payloadDamaged) => {
@@ -421,21 +459,6 @@ class EngineOpening {
     if (file !== null) await this.#io.files.sync(file);
   }
 
-  /**
-   * What lies behind the durable cut is never read again: its space goes back, so that a restart costs a page and not a
-   * segment. By truncation, which every file system can do.
-   */
-  async #giveBackTail(result: ScanResult): Promise<void> {
-    const from = Math.ceil(result.cut / PAGE_BYTES) * PAGE_BYTES;
-    if (from >= result.last.segmentBytes) return;
-    try {
-      const file = await this.#segmentFiles.open(result.last.slot);
-      await this.#io.files.truncate(file, from);
-    } catch (thrown) {
-      this.#io.log.debug({ error: messageOf(thrown) }, 'store: the file system gives back no part of a file');
-    }
-  }
-
   #settle(table: SegmentTable, survey: ChainSurvey, result: ScanResult | null): void {
     const segments = result?.segments ?? [];
     const recent = new Set(survey.candidates.map((candidate) => candidate.segment.slot));
@@ -450,39 +473,6 @@ class EngineOpening {
       const firstSequence = header?.nextSequence ?? row.firstSequence;
       table.put({ ...row, state: 'chain', firstSequence });
     }
-  }
-
-  /**
-   * After a failed fdatasync the page cache may hold, as clean, what the disk does not; the kernel has told only the
-   * process that is gone. So a start reads the disk: what it replays and syncs is really there.
-   */
-  async #dropCaches(survey: ChainSurvey, start: ScanStart): Promise<void> {
-    const slots = [start.segment.slot, ...survey.candidates.map((candidate) => candidate.segment.slot)];
-    for (const slot of slots) {
-      const file = await this.#segmentFiles.openIfThere(slot);
-      if (file !== null) await this.#io.files.dropCache(file, 0, 0);
-    }
-  }
-
-  #summarize(
-    result: ScanResult | null,
-    replay: Replay,
-    refused: number,
-    from: number,
-    checkpoint: CheckpointRow | null,
-  ): string {
-    const ms = Math.round(this.#io.clock.monotonicMs() - from);
-    if (result === null) return `opened a new store in ${ms} ms`;
-    const parts = [
-      checkpoint?.clean === true && replay.applied === 0 ? 'after a clean stop' : 'after a crash',
-      `replayed ${result.records} records (${result.bytes} bytes) from ${result.segments.length} segments in ${ms} ms`,
-      `dropped ${result.droppedRecords} records behind the torn end`,
-    ];
-    if (this.#rebuilt !== '') parts.push(`rebuilt the map from the whole journal (${this.#rebuilt})`);
-    if (replay.damagedRecords > 0) parts.push(`${replay.damagedRecords} records with damaged payload`);
-    if (replay.gaps > 0) parts.push(`${replay.gaps} gaps of durable records`);
-    if (refused > 0) parts.push(`${refused} layers refused`);
-    return parts.join('; ');
   }
 }
 

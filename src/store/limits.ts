@@ -33,12 +33,29 @@ export const BATCH_VOID_STEPS_MAX = 65_536;
 export const UNWRITTEN_BYTES_MAX = 256 * MIB;
 /** Writeback is started each time so many bytes have come. */
 export const WRITEBACK_STEP_BYTES = 4 * MIB;
-/** Preallocated segments that only trims, layer verbs and checkpoints may take. */
-export const RESERVE_SEGMENTS = 2;
+/** Room that records leave at the end of a segment, so that a page can always be closed there. */
+export const SEGMENT_TAIL_BYTES = 2 * PAGE_BYTES;
+/** Preallocated segments that are not for data: a full disk can still be emptied. */
+export const RESERVE_SEGMENTS = 3;
+/**
+ * The last of them are for starts alone. A start needs a segment of its own, because it never appends to what it found.
+ * On its last one nothing is appended until there is room again, so that the next start finds it empty and takes it anew:
+ * a full disk can be started on any number of times.
+ */
+export const OPENING_SEGMENTS = 1;
+/**
+ * A disk that fills up while the reserve is whole takes at least so many trims (of up to 200 leaves each) and layer verbs,
+ * each of them flushed by itself. A restart with something appended since the last one costs the rest of a segment of it.
+ */
+export const FULL_DISK_CHANGES_MIN = 500;
 /** Prepared segments kept beyond the reserve. */
 export const READY_SEGMENTS = 2;
-/** Disk space held back for one full checkpoint of the map. */
+/** Disk space held back for one full checkpoint of the map. No segment is made for data or trims while some is missing. */
 export const MAP_RESERVE_BYTES = 64 * MIB;
+/** It is given up in pieces of so much. */
+export const MAP_RESERVE_STEP_BYTES = 4 * MIB;
+/** The last part of it is for starts alone: they register their segment in the map, and may have to make room in memory. */
+export const MAP_OPENING_BYTES = 16 * MIB;
 export const JOURNAL_REPLAY_BYTES_DEFAULT = 1024 * MIB;
 /** Newest bytes of the journal that stay in the page cache; more makes writes dearer where free memory is, less makes reads cold. */
 export const JOURNAL_CACHE_BYTES_DEFAULT = 2048 * MIB;
@@ -70,5 +87,20 @@ assert(
 );
 assert(APPEND_INLINE_BYTES_MAX < UNWRITTEN_BYTES_MAX / 2, 'inline appends stay well below the cap');
 assert(SEGMENT_HEADER_BYTES % PAGE_BYTES === 0, 'the first record starts on a page');
+assert(
+  OPENING_SEGMENTS >= 1 && OPENING_SEGMENTS < RESERVE_SEGMENTS,
+  'starts and trims each have a part of the reserve',
+);
+assert(
+  ((RESERVE_SEGMENTS - OPENING_SEGMENTS) * (SEGMENT_BYTES_MIN - SEGMENT_HEADER_BYTES - SEGMENT_TAIL_BYTES)) /
+    PAGE_BYTES >=
+    FULL_DISK_CHANGES_MIN,
+  'the reserve has a page for each change that a full disk takes',
+);
+assert(96 + 16 * 200 <= PAGE_BYTES, 'a trim of 200 leaves fits a page');
+assert(
+  MAP_OPENING_BYTES < MAP_RESERVE_BYTES && MAP_OPENING_BYTES % MAP_RESERVE_STEP_BYTES === 0,
+  'starts and checkpoints each have a part of the reserve',
+);
 assert(LAYER_BLOCKS_MAX / LEAF_BLOCKS <= 2 ** 40, 'a leaf index fits the five bytes of its key');
 assert((BLOCK_BYTES_MAX / 64) * 65 * 2 < SEGMENT_BYTES_MIN, 'the smallest segment holds the largest block');

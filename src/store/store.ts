@@ -16,7 +16,7 @@ import {
 } from './limits.js';
 import { Layer } from './map/layer.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
-import { StoreError } from './store-error.js';
+import { StoreError, type StoreFault } from './store-error.js';
 import { WriteQueue } from './write-queue.js';
 
 export interface StoreOptions {
@@ -244,6 +244,9 @@ export class Store implements Closable {
         this.#writes.wake();
         return;
       }
+      // What waits for a checkpoint would wait until somebody makes room, and a stop would wait with it.
+      const full = failure instanceof StoreError && failure.code === 'FULL';
+      if (full || this.#closing !== null) void this.#refuseBlocked(engine, full);
       this.#checkpointRetryAtMs = clock.monotonicMs() + CHECKPOINT_RETRY_MS;
       if (this.#retryTimer !== null) clock.clear(this.#retryTimer);
       this.#retryTimer = clock.after(CHECKPOINT_RETRY_MS, () => {
@@ -251,6 +254,15 @@ export class Store implements Closable {
         this.#writes.wake();
       });
     });
+  }
+
+  async #refuseBlocked(engine: Engine, full: boolean): Promise<void> {
+    // An append in flight still reads what belongs to its requests.
+    await engine.journal.quiet();
+    if (this.#engine !== engine || this.#state !== 'ready') return;
+    const detail = 'no checkpoint can be written, and the next start could not replay more';
+    const fault: StoreFault & DeviceFault = full ? { code: 'FULL' } : { code: 'IO', detail };
+    this.#writes.refuseBlocked(fault, new StoreError(full ? `the disk is full: ${detail}` : detail, fault));
   }
 
   /** Writes a checkpoint of everything published so far. */
@@ -364,13 +376,15 @@ export class Store implements Closable {
     ]);
     for (const head of this.#heads) head.close();
     if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
-    if (this.#retryTimer !== null) clock.clear(this.#retryTimer);
     await this.#reopening;
     const engine = this.#engine;
     if (engine !== null && this.#state === 'ready') {
       await new Promise<void>((resolve) => {
         this.#writes.fence(resolve);
       });
+    }
+    // The disk may have failed meanwhile: then the engine is gone, and its map with it.
+    if (engine !== null && this.#state === 'ready' && this.#engine === engine) {
       await engine.checkpointer.run(true).catch((thrown: unknown) => {
         this.#io.log.warn({ error: messageOf(thrown) }, 'store: no checkpoint at close; the next start replays more');
       });
@@ -378,6 +392,7 @@ export class Store implements Closable {
     const fault: DeviceFault = { code: 'CLOSED' };
     this.#become('closed', 'the store is closed');
     if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
+    if (this.#retryTimer !== null) clock.clear(this.#retryTimer);
     this.#reads.end(fault);
     this.#writes.end(fault, closedError());
     await this.#reads.drain();

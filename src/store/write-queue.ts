@@ -152,6 +152,12 @@ export class WriteQueue {
     this.#clock.endOfTurn(this.#pump);
   }
 
+  /** Fails everything that waits if a limit holds it back. No append may be in flight. */
+  refuseBlocked(fault: DeviceFault, error: StoreError): void {
+    const engine = this.#engine();
+    if (engine !== null && this.#overLimit(engine)) this.failAll(fault, error);
+  }
+
   /** Fails everything that waits. */
   failAll(fault: DeviceFault, error: StoreError): void {
     const items = this.#items.slice(this.#head);
@@ -191,10 +197,13 @@ export class WriteQueue {
   #blocked(engine: Engine): boolean {
     if (engine.journal.congested) return true;
     const { checkpointer, map } = engine;
-    const replay = checkpointer.replayBytes;
-    const dirty = map.dirtyLeaves;
-    if (replay > this.#replayBytesMax / 2 || dirty > map.dirtyLeavesMax / 2) this.#wantCheckpoint();
-    return replay >= this.#replayBytesMax || dirty >= map.dirtyLeavesMax;
+    const half = checkpointer.replayBytes > this.#replayBytesMax / 2 || map.dirtyLeaves > map.dirtyLeavesMax / 2;
+    if (half) this.#wantCheckpoint();
+    return half && this.#overLimit(engine);
+  }
+
+  #overLimit({ checkpointer, map }: Engine): boolean {
+    return checkpointer.replayBytes >= this.#replayBytesMax || map.dirtyLeaves >= map.dirtyLeavesMax;
   }
 
   /** Moves items into the batch until it is full. True when the next item needs another segment. */
@@ -209,6 +218,10 @@ export class WriteQueue {
         this.#head += 1;
         item.done();
         continue;
+      }
+      if (engine.journal.spent) {
+        needsSegment = this.#batch.empty;
+        break;
       }
       if (item.kind === 'verb') {
         if (!this.#batch.addVerb(item.verb.kind, item.verb.layer, item.verb.sizeBlocks, item.verb.parent)) {
@@ -374,7 +387,10 @@ export class WriteQueue {
     });
   }
 
-  /** Takes the next segment; on a full disk fails the data writes that wait, and lets holes and verbs use the reserve. */
+  /**
+   * Takes the next segment; on a full disk fails the data writes that wait, and lets holes and verbs use the reserve until
+   * only the part of the next start is left of it: then they fail too.
+   */
   #startRoll(engine: Engine): void {
     if (this.#rolling) return;
     this.#rolling = true;
@@ -385,13 +401,17 @@ export class WriteQueue {
     try {
       const { journal, pool } = engine;
       if (this.#clock.monotonicMs() >= this.#fullUntilMs) {
-        if (journal.reserved ? await pool.replenish() : await journal.rollOver(false)) return;
+        if (journal.reserved ? await pool.replenish('data') : await journal.rollOver('data')) return;
         this.#fullUntilMs = this.#clock.monotonicMs() + FULL_RETRY_MS;
       }
       this.#failData();
-      if (this.waiting > 0 && journal.room < PAGE_BYTES && !(await journal.rollOver(true))) {
-        this.failAll({ code: 'FULL' }, new StoreError('the disk is full and the reserve is used up', { code: 'FULL' }));
-      }
+      if (this.waiting === 0) return;
+      const goesOn = journal.spent
+        ? await pool.replenish('holes')
+        : journal.room >= PAGE_BYTES || (await journal.rollOver('holes'));
+      if (goesOn) return;
+      const left = 'what is left of the space held back is for the next start; free some disk space';
+      this.failAll({ code: 'FULL' }, new StoreError(`the disk is full, and ${left}`, { code: 'FULL' }));
     } catch (thrown) {
       engine.journal.fail(thrown);
     } finally {

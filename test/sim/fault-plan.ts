@@ -22,6 +22,8 @@ export class FaultPlan {
   /** Faults that have happened, by name. */
   readonly fired = new Map<string, number>();
   count = 0;
+  /** Those of them that were armed: the rest are the disk being full. */
+  planned = 0;
   /** When the last one happened. */
   lastAtMs = Number.NEGATIVE_INFINITY;
   /** When something last found no space, by whatever cause. */
@@ -70,6 +72,7 @@ export class FaultPlan {
       row.times -= 1;
       if (row.times === 0) this.#arms.splice(this.#arms.indexOf(row), 1);
       this.#note(`${call} ${row.arm.errno}`);
+      this.planned += 1;
       this.lastOf.set(call, this.lastAtMs);
       if (call === 'sync' || call === 'writeback') this.inDoubt = true;
       if (row.arm.errno === 'ENOSPC') this.noSpaceAtMs = this.#nowMs();

@@ -208,6 +208,7 @@ export class SimulatedNode {
     const { machine } = this;
     for (let tries = 1; ; tries += 1) {
       const faults = machine.faults.count;
+      const { planned } = machine.faults;
       try {
         this.machine.process = process;
         await this.until(machine.open(process));
@@ -220,10 +221,9 @@ export class SimulatedNode {
         if (machine.faults.count === faults || tries === STARTS_MAX) {
           throw new Violation(`the store does not open although the disk is well: ${describe(thrown)}`);
         }
-        // Trims and verbs may have used up what is held back: then somebody makes room before the next start.
-        if (thrown.code === 'FULL' && tries > 2) {
-          this.count('start needs room');
-          machine.disk.capacityBytes += 8 * 1024 * 1024;
+        // P5: a start has a part of what is held back for itself, whatever trims and verbs have used up.
+        if (thrown.code === 'FULL' && machine.faults.planned === planned) {
+          throw new Violation(`a full disk keeps the store from opening: ${describe(thrown)}`);
         }
         // A service manager starts a process anew.
         process.die();

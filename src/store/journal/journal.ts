@@ -7,8 +7,8 @@ import type { FileId, Files } from '../../io/files.js';
 import {
   APPEND_INLINE_BYTES_MAX,
   PAGE_BYTES,
-  RESERVE_SEGMENTS,
   SEGMENT_HEADER_BYTES,
+  SEGMENT_TAIL_BYTES,
   UNWRITTEN_BYTES_MAX,
   WRITEBACK_STEP_BYTES,
 } from '../limits.js';
@@ -17,11 +17,9 @@ import { CacheWindow } from './cache-window.js';
 import type { AppendBatch, BatchStart, JournalLayer } from './append-batch.js';
 import type { SegmentFiles } from './segment-files.js';
 import { encodeSegmentHeader } from './segment-header.js';
-import type { SegmentPool } from './segment-pool.js';
+import type { SegmentPool, SegmentUse } from './segment-pool.js';
 import type { SegmentTable } from './segment-table.js';
 
-/** Room that records leave at the end of a segment, so that a page can always be closed there. */
-const TAIL_BYTES = 2 * PAGE_BYTES;
 /** Syncs within one segment after which the next one is worth filling with zeros ahead of use. */
 const SYNCS_FOR_ZEROS = 16;
 
@@ -76,8 +74,8 @@ export class Journal {
   #waiters: SyncWaiter[] = [];
   #padWanted = false;
   #syncsInSegment = 0;
-  /** The head was taken from the segments that are held back. */
-  #fromReserve = false;
+  /** What the head was taken for. */
+  #use: SegmentUse = 'opening';
   #writebackFrom = 0;
   #unwrittenBytes = 0;
   /** Appends, syncs and writebacks with the addon's threads: their files must stay open. */
@@ -135,20 +133,17 @@ export class Journal {
   }
 
   get room(): number {
-    return this.#segmentBytes - TAIL_BYTES - this.#offset;
+    return this.#segmentBytes - SEGMENT_TAIL_BYTES - this.#offset;
   }
 
   /**
    * Makes the next segment the head: header first, naming its predecessor and where replay leaves it. False when the
-   * disk is full. Its header becomes durable with the first sync that covers a record of it.
+   * disk has none left for this use. Its header becomes durable with the first sync that covers a record of it.
    */
-  async roll(
-    reserve: boolean,
-    predecessor: { slot: number; generation: number; cut: number } | null,
-  ): Promise<boolean> {
+  async roll(use: SegmentUse, predecessor: { slot: number; generation: number; cut: number } | null): Promise<boolean> {
     assert(!this.#appending, 'segments change between appends');
     const { files, segmentFiles, table, pool, checksums } = this.#io;
-    const slot = await pool.take(reserve);
+    const slot = await pool.take(use);
     if (slot === null) return false;
     const row = table.row(slot);
     const file = await segmentFiles.open(slot);
@@ -169,31 +164,53 @@ export class Journal {
     );
     await files.write(file, 0, header);
     table.join(slot, this.#sequence);
+    this.#becomeHead(slot, file, use);
+    this.#headers.add(slot);
+    return true;
+  }
+
+  #becomeHead(slot: number, file: FileId, use: SegmentUse): void {
     if (this.#slot >= 0) {
       this.#startWriteback();
-      segmentFiles.unpin(this.#slot);
+      this.#io.segmentFiles.unpin(this.#slot);
     }
     this.#slot = slot;
     this.#file = file;
-    this.#fromReserve = reserve && pool.readyCount < RESERVE_SEGMENTS;
+    this.#use = use;
     this.#offset = SEGMENT_HEADER_BYTES;
     this.#unsynced.add(slot);
-    this.#headers.add(slot);
     this.#syncsInSegment = 0;
     // The header is not counted: it is no append.
     this.#writebackFrom = SEGMENT_HEADER_BYTES;
-    return true;
+  }
+
+  /**
+   * Makes a segment the head that is the last of the chain and has no record that counts, with its header as it is: for a
+   * start on a disk that has no other. What a power cut left in it goes first: nothing of it may follow a new record.
+   */
+  async resume(slot: number): Promise<void> {
+    const { files, segmentFiles } = this.#io;
+    const file = await segmentFiles.open(slot);
+    await files.fillZeros(file, SEGMENT_HEADER_BYTES, this.#segmentBytes - SEGMENT_HEADER_BYTES);
+    await files.sync(file);
+    segmentFiles.pin(slot);
+    this.#becomeHead(slot, file, 'opening');
   }
 
   /** The head is part of the reserve, and nothing has taken its place there: it is not for data. */
   get reserved(): boolean {
-    return this.#fromReserve && this.#io.pool.readyCount < RESERVE_SEGMENTS;
+    return this.#use !== 'data' && !this.#io.pool.holds('data');
+  }
+
+  /** Nothing is left for the next start but the head, which must stay empty: it is for no change at all. */
+  get spent(): boolean {
+    return this.#use === 'opening' && !this.#io.pool.holds('holes');
   }
 
   /** Rolls on from the present head. */
-  rollOver(reserve: boolean): Promise<boolean> {
+  rollOver(use: SegmentUse): Promise<boolean> {
     const { slot, generation, offset } = this.position;
-    return this.roll(reserve, { slot, generation, cut: offset });
+    return this.roll(use, { slot, generation, cut: offset });
   }
 
   /** What a batch that is built now starts from. */
@@ -205,7 +222,7 @@ export class Journal {
       stampLow: row.stampLow,
       stampHigh: row.stampHigh,
       offset: this.#offset,
-      limit: this.#segmentBytes - TAIL_BYTES,
+      limit: this.#segmentBytes - SEGMENT_TAIL_BYTES,
       sequence: this.#sequence,
       durableUpTo: this.#durable,
     };

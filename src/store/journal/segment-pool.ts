@@ -5,7 +5,7 @@ import type { Random } from '../../base/clock.js';
 import { FileError } from '../../io/file-error.js';
 import type { Files } from '../../io/files.js';
 import type { Checksums } from '../../io/block-keys.js';
-import { READY_SEGMENTS, RESERVE_SEGMENTS, SEGMENT_HEADER_BYTES } from '../limits.js';
+import { OPENING_SEGMENTS, READY_SEGMENTS, RESERVE_SEGMENTS, SEGMENT_HEADER_BYTES } from '../limits.js';
 import { StoreError } from '../store-error.js';
 import type { SegmentFiles } from './segment-files.js';
 import { decodeSegmentHeader } from './segment-header.js';
@@ -13,6 +13,12 @@ import type { SegmentRow, SegmentTable } from './segment-table.js';
 
 /** Zeros are written in steps, so that other background work gets in between. */
 const ZERO_STEP_BYTES = 1024 * 1024;
+
+/** What a segment is taken for: data; holes and layer verbs; the start of a store. */
+export type SegmentUse = 'data' | 'holes' | 'opening';
+
+/** Segments that stay held back when one is taken. */
+const KEEP: Record<SegmentUse, number> = { data: RESERVE_SEGMENTS, holes: OPENING_SEGMENTS, opening: 0 };
 
 export interface SegmentPoolDependencies {
   readonly files: Files;
@@ -23,13 +29,15 @@ export interface SegmentPoolDependencies {
   readonly log: Log;
   /** Makes the slot's fresh generation and stamp durable in the map's database. */
   readonly register: (row: SegmentRow) => Promise<void>;
+  /** Whether everything else that is held back of the disk is there: else only the segment of the next start is made. */
+  readonly mayGrow: () => Promise<boolean>;
 }
 
 /**
  * Keeps preallocated segments ready. A ready segment is registered under a fresh generation and stamp before its file
  * may take a record: recovery then knows the stamp even if the segment's own header is damaged, and a generation is
  * never used twice. The last RESERVE_SEGMENTS are held back for holes, layer verbs and pads, so that a full disk can be
- * emptied again (P5).
+ * emptied again (P5), and the last OPENING_SEGMENTS of these for the next start.
  */
 export class SegmentPool {
   readonly #directory: string;
@@ -62,8 +70,14 @@ export class SegmentPool {
     this.#ready.splice(at < 0 ? this.#ready.length : at, 0, slot);
   }
 
-  get readyCount(): number {
-    return this.#ready.length;
+  /** Whether as many are held back as must stay when one is taken for this use. */
+  holds(use: SegmentUse): boolean {
+    return this.#held >= KEEP[use];
+  }
+
+  /** One that is being filled with zeros is held as well. */
+  get #held(): number {
+    return this.#ready.length + (this.#zeroing === null ? 0 : 1);
   }
 
   /** The highest generation given out. */
@@ -72,11 +86,11 @@ export class SegmentPool {
   }
 
   /**
-   * A ready segment, prepared now if none is. null when the disk is full. With `reserve` the segments that are held
-   * back may be taken as well.
+   * A ready segment, prepared now if none is; null when only those are left, or can be made, that are held back from this
+   * use.
    */
-  async take(reserve: boolean): Promise<number | null> {
-    const keep = reserve ? 0 : RESERVE_SEGMENTS;
+  async take(use: SegmentUse): Promise<number | null> {
+    const keep = KEEP[use];
     const { generations } = this.#io.table;
     const zeroing = this.#zeroing;
     if (zeroing !== null && !(this.#ready.length > keep && generations[this.#ready[0]] < generations[zeroing.slot])) {
@@ -91,10 +105,10 @@ export class SegmentPool {
     return slot;
   }
 
-  /** Tries to bring the reserve back to its number; whether it is there. */
-  async replenish(): Promise<boolean> {
-    await this.#fill(RESERVE_SEGMENTS);
-    return this.#ready.length >= RESERVE_SEGMENTS;
+  /** Tries to hold back as many as must stay when one is taken for this use; whether they are there. */
+  async replenish(use: SegmentUse): Promise<boolean> {
+    await this.#fill(KEEP[use]);
+    return this.holds(use);
   }
 
   /** Prepares segments in the background up to the usual number. */
@@ -126,7 +140,9 @@ export class SegmentPool {
   async #prepareUpTo(wanted: number): Promise<void> {
     while (this.#ready.length < wanted && !this.#closed) {
       try {
-        this.#addReady(await this.#prepare());
+        const slot = await this.#prepare();
+        if (slot === null) return;
+        this.#addReady(slot);
       } catch (thrown) {
         const fault = thrown instanceof FileError || thrown instanceof StoreError ? thrown.code : '';
         if (fault !== 'NO_SPACE' && fault !== 'FULL') throw thrown;
@@ -135,7 +151,8 @@ export class SegmentPool {
     }
   }
 
-  async #prepare(): Promise<number> {
+  /** null: what is left of the disk is held back for something else. */
+  async #prepare(): Promise<number | null> {
     const { files, segmentFiles, table, random } = this.#io;
     let slot = -1;
     for (const row of table.rows()) {
@@ -145,6 +162,7 @@ export class SegmentPool {
       }
     }
     const recycled = slot >= 0;
+    if (!recycled && this.#held >= OPENING_SEGMENTS && !(await this.#io.mayGrow())) return null;
     if (!recycled) slot = table.slots;
     // 1. The file and its space. One that a crash left behind unregistered has no header yet and is taken over; one
     //    with a header belongs to somebody (another node's journal, copied here) and is left alone.
@@ -161,7 +179,7 @@ export class SegmentPool {
       await files.syncDirectory(this.#directory);
     } catch (thrown) {
       // Whatever part was allocated goes back, so that failing to make a segment does not eat the rest of the disk.
-      if (!exists) await files.truncate(file, 0).catch(() => undefined);
+      if (!recycled) await files.truncate(file, 0).catch(() => undefined);
       throw thrown;
     }
     // 3. Register last: from here on the slot counts as ready.
