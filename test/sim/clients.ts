@@ -198,7 +198,7 @@ export class Clients {
   }
 }
 
-function nameOf(operation: Operation): string {
+export function nameOf(operation: Operation): string {
   return (
     Object.entries(Operation)
       .find(([, value]) => value === operation)?.[0]

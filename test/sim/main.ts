@@ -6,13 +6,17 @@ import { shrink } from './shrink.js';
 import { parseSimOptions, USAGE, type SimOptions } from './sim-options.js';
 import { Simulation, type Outcome } from './simulation.js';
 import { Totals } from './totals.js';
+import { Watchdog } from './watchdog.js';
 
 const PROGRESS_MS = 15_000;
 const SHRINK_ATTEMPTS_MAX = 400;
 const TRACE_LINES = 60;
+/** The longest turn of a run takes some milliseconds. */
+const HUNG_MS = 30_000;
 
 const startMs = performance.now();
 const totals = new Totals();
+const watchdog = new Watchdog({ patienceMs: HUNG_MS });
 const seconds = (): number => (performance.now() - startMs) / 1000;
 
 async function explain(script: Script, outcome: Outcome, options: SimOptions): Promise<void> {
@@ -20,9 +24,10 @@ async function explain(script: Script, outcome: Outcome, options: SimOptions): P
   console.log(`again:  npm run sim -- --seed ${script.seed} --steps ${options.steps}`);
   if (!options.shrink) return;
   console.log('looking for the shortest trace that still fails ...');
-  const fails = async (shorter: Script): Promise<string> => (await new Simulation(shorter).run()).failure;
+  const fails = async (shorter: Script): Promise<string> =>
+    (await new Simulation(shorter, null, watchdog).run()).failure;
   const found = await shrink(script, outcome.failure, fails, SHRINK_ATTEMPTS_MAX);
-  const last = await new Simulation(found.script).run();
+  const last = await new Simulation(found.script, null, watchdog).run();
   console.log(
     `${found.script.steps.length} of ${script.steps.length} steps are enough (${found.attempts} tries): ${found.failure}`,
   );
@@ -33,7 +38,7 @@ async function explain(script: Script, outcome: Outcome, options: SimOptions): P
 
 async function runSeed(seed: number, options: SimOptions): Promise<Outcome> {
   const script = makeScript(seed, options.steps);
-  const outcome = await new Simulation(script).run();
+  const outcome = await new Simulation(script, null, watchdog).run();
   totals.add(outcome);
   if (options.trace) console.log(outcome.trace.join('\n'));
   if (outcome.failure !== '') await explain(script, outcome, options);

@@ -91,9 +91,11 @@ export class SimulatedFiles implements Files {
     process.step();
     if (process.dead) return new Promise(nothing);
     return new Promise((resolve, reject) => {
-      process.underway.add(part);
+      // Each call has an end of its own, also those that leave nothing.
+      const abandon = (): void => part();
+      process.underway.set(abandon, `${verb} ${path}`);
       time.schedule(this.#latencyMs(fault === 'sync' || fault === 'directory'), process, () => {
-        process.underway.delete(part);
+        process.underway.delete(abandon);
         const errno = fault === null ? 0 : faults.take(fault);
         try {
           if (errno !== 0) throw fileErrorOfErrno(verb, path, errno);
@@ -327,7 +329,7 @@ export class SimulatedFiles implements Files {
       witness.sealed(open.path, records);
       this.#putPart(open, offset, bytes);
     };
-    process.underway.add(part);
+    process.underway.set(part, `append to ${open.path}`);
     time.schedule(this.#latencyMs(true), process, () => {
       process.underway.delete(part);
       const status = this.#append(open, offset, batch);

@@ -78,7 +78,7 @@ export class SimulatedMapEnvironment implements MapEnvironment {
     const maybe = (): void => {
       if (random().below(2) === 0) apply();
     };
-    process.underway.add(maybe);
+    process.underway.set(maybe, 'commit');
     await time.sleep((300 + random().below(random().below(10) === 0 ? 60_000 : 3000)) / 1000, process);
     process.underway.delete(maybe);
     let errno = faults.take('commit');

@@ -11,9 +11,12 @@ import type { SimulatedDisk } from './simulated-disk.js';
 import { SimulatedMachine, type Sabotage } from './simulated-machine.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { Trace } from './trace.js';
+import { waitingReport } from './waiting-report.js';
 
 /** An answer may take this long in simulated time; what takes longer never comes. */
 const PATIENCE_MS = 600_000;
+/** Nor may it take so many turns: the longest of an answer that comes is a few hundred. */
+const PATIENCE_TURNS = 100_000;
 /** Starts that may fail one after another while the disk fails. */
 const STARTS_MAX = 60;
 
@@ -36,6 +39,8 @@ export class SimulatedNode {
   readonly trace: Trace;
   readonly ledger = new NonceLedger();
   readonly counts = new Map<string, number>();
+  /** Layer verbs and checkpoints under way, and how many of each. */
+  readonly verbs = new Map<string, number>();
   expectations = new Expectations();
   violation: unknown = null;
   #engine: unknown = null;
@@ -121,18 +126,22 @@ export class SimulatedNode {
     const { process, time } = this.machine;
     const waiting = { dead: false };
     const late = new Promise<never>((_, reject) => {
-      time.schedule(PATIENCE_MS, waiting, () => {
-        const { store } = this.machine;
-        const state = store === null ? 'not open' : `${store.state} ${store.stateReason}`;
-        reject(new Violation(`nothing came of it in ${PATIENCE_MS} ms; the store is ${state}`));
-      });
+      const giveUp = (bound: string) => (): void =>
+        reject(new Violation(`nothing came of it in ${bound}; ${this.waitingReport()}`));
+      time.schedule(PATIENCE_MS, waiting, giveUp(`${PATIENCE_MS} ms`));
+      time.alarm(waiting, PATIENCE_TURNS, giveUp(`${PATIENCE_TURNS} turns`));
     });
     try {
       return await Promise.race([promise, late, process.death.then(() => Promise.reject(new Died()))]);
     } finally {
       waiting.dead = true;
+      time.clearAlarm(waiting);
       late.catch(() => undefined);
     }
+  }
+
+  waitingReport(): string {
+    return waitingReport(this.machine, this.expectations.pending, this.verbs);
   }
 
   /** Lets simulated time pass. */
@@ -163,6 +172,7 @@ export class SimulatedNode {
     this.trace.add(power ? 'the power is cut' : 'the process is killed');
     expectations.forgetRequests();
     this.clients.abandon();
+    this.verbs.clear();
     return Math.min(least, power ? expectations.durable : this.#safe(expectations.written));
   }
 

@@ -7,8 +7,8 @@ import type { Mortal } from './simulated-time.js';
 export class SimulatedProcess implements Mortal {
   #dead = false;
   #stepsLeft = Number.POSITIVE_INFINITY;
-  /** What the kernel was doing for it: each may get a part of it done when the process dies. */
-  readonly underway = new Set<() => void>();
+  /** What the kernel is doing for it, by name: each may get a part of it done when the process dies. */
+  readonly underway = new Map<() => void, string>();
   /** Resolves when it is dead. */
   readonly death: Promise<void>;
   #tellDeath: () => void = () => undefined;
@@ -37,7 +37,7 @@ export class SimulatedProcess implements Mortal {
   die(): void {
     if (this.#dead) return;
     this.#dead = true;
-    for (const abandon of this.underway) abandon();
+    for (const abandon of this.underway.keys()) abandon();
     this.underway.clear();
     this.#tellDeath();
   }

@@ -24,12 +24,15 @@ export class SimulatedTime {
   #scheduled = false;
   /** A binary heap by (atMs, order). */
   readonly #tasks: Task[] = [];
+  /** Told after each task. */
+  onTurn: () => void = () => undefined;
   /** Told when nothing is left that could happen. */
   onIdle: () => void = () => undefined;
   /** Told of what a task throws. */
   onThrow: (thrown: unknown) => void = () => undefined;
   /** Tasks that ran. */
   turns = 0;
+  readonly #alarms = new Map<object, { readonly atTurn: number; readonly tell: () => void }>();
 
   get nowMs(): number {
     return this.#nowMs;
@@ -41,6 +44,15 @@ export class SimulatedTime {
     this.#push(task);
     this.#arm();
     return task;
+  }
+
+  /** Tells, unless it is cleared by `owner` before, when so many more tasks have run. */
+  alarm(owner: object, turns: number, tell: () => void): void {
+    this.#alarms.set(owner, { atTurn: this.turns + turns, tell });
+  }
+
+  clearAlarm(owner: object): void {
+    this.#alarms.delete(owner);
   }
 
   sleep(delayMs: number, owner: Mortal): Promise<void> {
@@ -70,6 +82,8 @@ export class SimulatedTime {
       } catch (thrown) {
         this.onThrow(thrown);
       }
+      this.onTurn();
+      for (const { atTurn, tell } of this.#alarms.values()) if (this.turns >= atTurn) tell();
       return;
     }
   };

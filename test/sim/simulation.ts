@@ -33,14 +33,26 @@ export interface Outcome {
   readonly pairs: number;
 }
 
+/** Who wants to know that a run goes on. */
+export interface Watch {
+  at(seed: number, step: number, steps: number): void;
+  readonly alive: () => void;
+}
+
 /** Runs one script in a world of its own. */
 export class Simulation {
   readonly #script: Script;
   readonly #node: SimulatedNode;
   #sabotage: Sabotage | null;
   #done = 0;
+  readonly #watch: Watch;
 
-  constructor(script: Script, sabotage: Sabotage | null = null) {
+  constructor(
+    script: Script,
+    sabotage: Sabotage | null = null,
+    watch: Watch = { at: () => undefined, alive: () => undefined },
+  ) {
+    this.#watch = watch;
     this.#script = script;
     this.#sabotage = sabotage;
     this.#node = new SimulatedNode(script.seed, script.options, sabotage);
@@ -53,8 +65,14 @@ export class Simulation {
     process.removeAllListeners('unhandledRejection');
     process.on('unhandledRejection', onRejection);
     const undo = this.#sabotage?.install?.() ?? (() => undefined);
+    const { time } = node.machine;
+    time.onTurn = this.#watch.alive;
+    const stuck = new Promise<never>((_, reject) => {
+      time.onIdle = () => reject(new Violation(`nothing is left that could happen; ${node.waitingReport()}`));
+    });
+    stuck.catch(() => undefined);
     try {
-      await this.#runSteps();
+      await Promise.race([this.#runSteps(), stuck]);
       // A rejection that nobody has handled is seen now.
       await new Promise<void>((resolve) => setImmediate(resolve));
     } catch (thrown) {
@@ -88,6 +106,7 @@ export class Simulation {
       machine.random = new SeededRandom(step.seed);
       await this.#orDie(async () => {
         node.trace.add(`step ${step.id} ${step.kind}`);
+        this.#watch.at(this.#script.seed, step.id, this.#script.steps.length);
         this.#done += 1;
         await this.#perform(step);
       });
@@ -216,6 +235,8 @@ export class Simulation {
     const before = { openings: node.expectations.openings, atMs: time.nowMs };
     const troubled = store?.state !== 'ready';
     let code = '';
+    const { verbs } = node;
+    verbs.set(what, (verbs.get(what) ?? 0) + 1);
     try {
       await run();
       node.count(what);
@@ -229,6 +250,9 @@ export class Simulation {
         (code === 'IO' && failed) || (code === 'FULL' && full) || (code === 'CLOSED' && node.clients.closing);
       if (!fair) node.report(new Violation(`${what} fails: ${describe(thrown)}`));
     }
+    const others = (verbs.get(what) ?? 1) - 1;
+    if (others > 0) verbs.set(what, others);
+    else verbs.delete(what);
     // Whoever waits for it has been told of the death.
     if (process.dead) return new Promise(() => undefined);
     node.guard(() => node.notice());
