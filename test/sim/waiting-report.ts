@@ -23,12 +23,12 @@ export function waitingReport(
   ];
   const engine = store?.engine ?? null;
   if (engine !== null) {
-    const { journal, checkpointer, map, pool } = engine;
+    const { journal, checkpointer, map, table } = engine;
     parts.push(
       `journal: appended ${journal.appended}, durable ${journal.durable}, room ${journal.room}` +
         `${journal.appending ? ', appending' : ''}${journal.padWanted ? ', a pad is wanted' : ''}` +
-        `${journal.congested ? ', congested' : ''}${journal.reserved ? ', reserved' : ''}`,
-      `${pool.readyCount} segments ready, ${map.dirtyLeaves} of ${map.dirtyLeavesMax} leaves dirty, ` +
+        `${journal.congested ? ', congested' : ''}${journal.reserved ? ', reserved' : ''}${journal.spent ? ', spent' : ''}`,
+      `${table.count('ready')} segments ready, ${map.dirtyLeaves} of ${map.dirtyLeavesMax} leaves dirty, ` +
         `${checkpointer.replayBytes} bytes to replay`,
     );
   }
