@@ -1,4 +1,4 @@
-import { type BlockRequest, type DeviceFault, type Extent, Operation, RequestFlag } from '../device/block-device.js';
+import { type BlockRequest, type DeviceFault, type Extent, Operation } from '../device/block-device.js';
 import { DeviceError } from '../device/device-error.js';
 import { DeviceStatistics } from '../device/device-statistics.js';
 import type { Head } from '../store/head.js';
@@ -151,12 +151,8 @@ export class Volume implements VolumeHandle {
     const from = this.#up(request.offsetBytes);
     const end = this.#down(request.offsetBytes + request.lengthBytes);
     if (end <= from) {
-      if ((request.flags & RequestFlag.FUA) !== 0) {
-        this.#unaligned += 1;
-        this.#head.submit(new InnerRequest(Operation.FLUSH, 0, 0, (fault) => this.#finishUnaligned(request, fault)));
-      } else {
-        request.done(null);
-      }
+      // With FUA too: there is nothing to make durable, and a flush would take the news of a loss that are for the client's.
+      request.done(null);
       return;
     }
     this.#unaligned += 1;

@@ -166,6 +166,8 @@ describe('a disk that fails', () => {
     await expect(flush(handle)).rejects.toThrow('IO');
     await write(handle, 8192, 4096, 7);
     expect(await valueAt(handle, 0)).toBe(1);
+    // Less than a block: changes nothing, and must not take the news that are for the flush.
+    await perform(handle, Operation.TRIM, 512, 2048, { flags: RequestFlag.FUA });
     await expect(flush(handle)).rejects.toThrow('lost acknowledged writes');
     await flush(handle);
     expect(await valueAt(handle, 8192)).toBe(7);
