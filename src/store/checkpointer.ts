@@ -9,6 +9,7 @@ import type { Layer, LayerRow } from './map/layer.js';
 import type { MapChange } from './map/map-environment.js';
 import { CHECKPOINT_KEY, layerKey, segmentKey } from './map/map-keys.js';
 import type { MapRows } from './map/map-rows.js';
+import { StoreError } from './store-error.js';
 import { encodeRow, MAP_FORMAT } from './stored-rows.js';
 
 export interface CheckpointerDependencies {
@@ -34,6 +35,8 @@ export interface CheckpointerDependencies {
  */
 export class Checkpointer {
   readonly #io: CheckpointerDependencies;
+  /** '' or why the position must stay where it is: the next start has to replay from there. */
+  readonly heldBack: string;
   /** The last of the runs, one after another; settles, never rejects. */
   #tail: Promise<void> = Promise.resolve();
   #runs = 0;
@@ -46,8 +49,12 @@ export class Checkpointer {
   count = 0;
   msLast = 0;
 
-  constructor(options: { replayBytes: number; toPurge: readonly Layer[] }, dependencies: CheckpointerDependencies) {
+  constructor(
+    options: { replayBytes: number; toPurge: readonly Layer[]; heldBack: string },
+    dependencies: CheckpointerDependencies,
+  ) {
     this.#io = dependencies;
+    this.heldBack = options.heldBack;
     this.#appendedAt = -options.replayBytes;
     this.#toPurge = new Set(options.toPurge);
   }
@@ -83,6 +90,10 @@ export class Checkpointer {
   async #runNow(clean: boolean): Promise<void> {
     const { journal, map, table, leaves, rows, clock, log } = this.#io;
     const from = clock.monotonicMs();
+    if (this.heldBack !== '') {
+      const detail = `${this.heldBack} cannot be read, and no checkpoint is written before a start has read it`;
+      throw new StoreError(`the journal: ${detail}`, { code: 'IO', detail });
+    }
     // An append in flight has counted ordinals up already, but stands behind the position: replay would take a loss among
     // its records for something that the checkpoint covers.
     await journal.quiet();

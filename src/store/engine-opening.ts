@@ -14,6 +14,7 @@ import { Checkpointer } from './checkpointer.js';
 import { Journal } from './journal/journal.js';
 import {
   JournalScan,
+  type Candidate,
   type ChainLink,
   type ScanResult,
   type ScanSegment,
@@ -23,6 +24,7 @@ import { SegmentFiles } from './journal/segment-files.js';
 import { encodeSegmentHeader, type SegmentHeader } from './journal/segment-header.js';
 import { SegmentPool } from './journal/segment-pool.js';
 import { SegmentTable } from './journal/segment-table.js';
+import { demandRead, UnreadPages } from './journal/unread-pages.js';
 import { LeafWriter } from './leaf-writer.js';
 import { SEGMENT_FILES_OPEN_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
 import { BlockMap } from './map/block-map.js';
@@ -94,6 +96,7 @@ class EngineOpening {
   /** Works in the background from the moment it is made: whoever gives up on opening waits for it first. */
   #pool: SegmentPool | null = null;
   #rebuilt = '';
+  readonly #unread: UnreadPages;
 
   constructor(options: EngineOptions, dependencies: EngineDependencies, events: EngineEvents) {
     this.#options = options;
@@ -104,6 +107,15 @@ class EngineOpening {
     this.#segmentFiles = new SegmentFiles(
       { directory: this.#journalPath, openMax: SEGMENT_FILES_OPEN_MAX },
       { files: dependencies.files },
+    );
+    this.#unread = new UnreadPages({ pathOf: this.#segmentFiles.path.bind(this.#segmentFiles) });
+  }
+
+  #scan(candidates: readonly Candidate[]): JournalScan {
+    const { files, checksums } = this.#io;
+    return new JournalScan(
+      { candidates },
+      { files, segmentFiles: this.#segmentFiles, checksums, unread: this.#unread },
     );
   }
 
@@ -198,11 +210,11 @@ class EngineOpening {
   /** A segment of ours that is newer than the checkpoint and that the map does not know: the map is an old copy, or damaged. */
   async #checkRegistered({ table, checkpoint }: Loaded): Promise<void> {
     if (checkpoint === null) return;
-    const { files, checksums } = this.#io;
-    const scan = new JournalScan({ candidates: [] }, { files, segmentFiles: this.#segmentFiles, checksums });
-    for (const slot of await slotsPresent(this.#journalPath, files)) {
+    const scan = this.#scan([]);
+    for (const slot of await slotsPresent(this.#journalPath, this.#io.files)) {
       if (table.has(slot)) continue;
       const header = await scan.readHeader(slot);
+      demandRead(this.#unread.within(slot, 0, SEGMENT_HEADER_BYTES));
       if (header === null || header === 'newer' || header.generation < checkpoint.generation) continue;
       if (!header.nodeId.every((byte, n) => byte === this.#options.nodeId[n])) continue;
       const subject = `segment ${slot}`;
@@ -237,6 +249,7 @@ class EngineOpening {
       };
     }
     const survey = await surveyAll(options, dependencies);
+    demandRead(this.#unread.elsewhere(new Set()));
     const used = survey.candidates.filter((candidate) => candidate.header !== null);
     // Files without a header in a store without a map: prepared, never used, taken over by the pool.
     if (used.length === 0) return { survey: { ...survey, rows: [] }, start: null };
@@ -306,7 +319,7 @@ class EngineOpening {
     let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1, map.layerMaxStored + 1);
     const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
     const checkpointer = new Checkpointer(
-      { replayBytes: result?.bytes ?? 0, toPurge },
+      { replayBytes: result?.bytes ?? 0, toPurge, heldBack: replay.unread },
       {
         map,
         rows,
@@ -392,10 +405,9 @@ class EngineOpening {
     leaves: LeafWriter,
     commit: (changes: readonly MapChange[]) => Promise<void>,
   ): Promise<Replayed> {
-    const { files, checksums, log } = this.#io;
+    const { files, log } = this.#io;
     const segmentFiles = this.#segmentFiles;
-    const headers = new JournalScan({ candidates: [] }, { files, segmentFiles, checksums });
-    const { survey, start } = await this.#survey(loaded, headers);
+    const { survey, start } = await this.#survey(loaded, this.#scan([]));
     const ordinals = new Map([...loaded.map.layers.values()].map((layer) => [layer.id, layer.ordinal]));
     const walked = new Set<number>();
     // Memory is bounded while the chain is read: leaves go to the map once what they say is durable.
@@ -414,10 +426,10 @@ class EngineOpening {
     const replay = new Replay({ map: loaded.map, log, makeRoom });
     if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
     const { segment, offset, sequence } = start;
-    if (sequence > 1 && loaded.checkpoint === null) replay.gap(1, sequence, segment.slot, offset);
+    if (sequence > 1 && loaded.checkpoint === null) replay.gap(1, sequence, segment.slot, offset, '');
     const candidates = survey.candidates.map((candidate) => candidate.segment.slot);
     await dropCaches([segment.slot, ...candidates], { files, segmentFiles });
-    const scan = new JournalScan({ candidates: survey.candidates }, { files, segmentFiles, checksums });
+    const scan = this.#scan(survey.candidates);
     const result = await scan.run(start, {
       record: (record, slot, at, payloadDamaged) => {
         walked.add(slot);
@@ -427,13 +439,17 @@ class EngineOpening {
       headerLost: (lost, predecessor, nextSequence) => this.#rewriteHeader(lost, predecessor, nextSequence),
     });
     const stranded = await strandedSegment(survey, result, scan.durableUpTo.bind(scan));
+    scan.demandRead(result.last, result.cut, result.segments);
+    // What is rebuilt now would have to last.
+    if (loaded.checkpoint === null) demandRead(replay.unread);
     if (stranded !== null) {
       const to = stranded.header?.nextSequence ?? result.sequence;
-      replay.gap(result.sequence, to, result.last.slot, result.cut);
+      replay.gap(result.sequence, to, result.last.slot, result.cut, '');
     }
     const refused = replay.finish();
-    // A verdict must not be forgotten: behind the cut that this opening is about to make, nobody sees the damage again.
-    if (refused.length > 0) {
+    // A verdict must not be forgotten: behind the cut that this opening is about to make, nobody sees the damage again. But
+    // what only could not be read is looked at again: then no checkpoint leaves it behind either.
+    if (refused.length > 0 && replay.unread === '') {
       const { rows } = loaded;
       const verdicts = refused.map((layer) => ({ ...layer.row(), ordinal: ordinals.get(layer.id) ?? 0 }));
       await commit(verdicts.map((row) => rows.put(layerKey(row.id), encodeRow(row))));

@@ -62,6 +62,8 @@ export const JOURNAL_CACHE_BYTES_DEFAULT = 2048 * MIB;
 export const CHECKPOINT_INTERVAL_MS_DEFAULT = 30_000;
 /** Read batches with the reader threads at once; the rest waits and gathers. Far below what the addon's queue takes. */
 export const READ_BATCHES_MAX = 64;
+/** A start reads a page so often before it counts as unreadable. */
+export const READ_ATTEMPTS_MAX = 4;
 /** Segment files open at once; the rest is reopened when read. */
 export const SEGMENT_FILES_OPEN_MAX = 2048;
 

@@ -25,6 +25,8 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
   applied = 0;
   damagedRecords = 0;
   gaps = 0;
+  /** '' or a page in a gap that another start may be able to read: then nothing that follows from the gap is final. */
+  unread = '';
   readonly dropped: Layer[] = [];
 
   constructor(dependencies: { map: BlockMap; log: Log; makeRoom: () => Promise<void> }) {
@@ -133,10 +135,11 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
     );
   }
 
-  gap(from: number, to: number, slot: number, offset: number): void {
+  gap(from: number, to: number, slot: number, offset: number, unread: string): void {
     this.gaps += 1;
+    if (this.unread === '') this.unread = unread;
     this.#gapSeen = true;
-    this.#log.error({ slot, offset, from, to }, 'store: durable journal records are damaged');
+    this.#log.error({ slot, offset, from, to, unread }, 'store: durable journal records are lost');
     for (const layer of this.#map.layers.values()) if (layer.state !== 'dropped') this.#suspects.add(layer);
   }
 
@@ -150,7 +153,8 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
   }
 
   #refuse(layer: Layer, damage: string): void {
-    if (layer.damage === '') layer.damage = damage;
+    const unread = this.unread === '' ? '' : ` (${this.unread} cannot be read; start again when the disk can)`;
+    if (layer.damage === '') layer.damage = `${damage}${unread}`;
     this.#log.error({ layer: layer.id, damage }, 'store: a layer is refused');
   }
 }

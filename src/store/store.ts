@@ -246,7 +246,7 @@ export class Store implements Closable {
       }
       // What waits for a checkpoint would wait until somebody makes room, and a stop would wait with it.
       const full = failure instanceof StoreError && failure.code === 'FULL';
-      if (full || this.#closing !== null) void this.#refuseBlocked(engine, full);
+      if (full || engine.checkpointer.heldBack !== '' || this.#closing !== null) void this.#refuseBlocked(engine, full);
       this.#checkpointRetryAtMs = clock.monotonicMs() + CHECKPOINT_RETRY_MS;
       if (this.#retryTimer !== null) clock.clear(this.#retryTimer);
       this.#retryTimer = clock.after(CHECKPOINT_RETRY_MS, () => {

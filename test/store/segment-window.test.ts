@@ -16,7 +16,7 @@ it('has room for a record that claims bytes behind the end of a truncated file, 
   const files = new NativeFiles();
   const file = await files.open(path, 'read');
   try {
-    const window = new SegmentWindow({ files });
+    const window = new SegmentWindow({ files, unread: () => undefined });
     await window.use(file, SEGMENT_BYTES);
     await window.at(0, 4096);
     const offset = fileBytes - MIB;
@@ -36,7 +36,7 @@ it('shows nothing of what it held before', async () => {
   const files = new NativeFiles();
   const file = await files.open(path, 'write');
   try {
-    const window = new SegmentWindow({ files });
+    const window = new SegmentWindow({ files, unread: () => undefined });
     await window.use(file, MIB);
     await window.at(0, MIB);
     await truncate(path, 4096);

@@ -11,6 +11,7 @@ import {
 import type { SegmentFiles } from './segment-files.js';
 import { decodeSegmentHeader, type SegmentHeader } from './segment-header.js';
 import { SegmentWindow } from './segment-window.js';
+import { demandRead, readPatiently, type UnreadPages } from './unread-pages.js';
 
 const HEADER_ROOM = 64 * 1024;
 
@@ -33,8 +34,8 @@ export interface ScanStart {
 export interface ScanSink {
   /** A record to apply. `payloadDamaged`: its blocks are judged by their own tags when they are read. May wait. */
   record(header: RecordHeader, slot: number, offset: number, payloadDamaged: boolean): Promise<void> | void;
-  /** Durable records with sequences [from, to) cannot be read. */
-  gap(from: number, to: number, slot: number, offset: number): void;
+  /** Durable records with sequences [from, to) are lost. `unread`: '' or the page that another start may be able to read. */
+  gap(from: number, to: number, slot: number, offset: number, unread: string): void;
   /**
    * The chain goes on in a segment whose header is lost; its stamp is registered. Writing it anew keeps the chain whole
    * for the next reader, who may find less of the segment's records than was found now.
@@ -72,31 +73,43 @@ export interface Candidate {
 
 /**
  * Reads the chain from a position: demands consecutive sequences, and tells a torn end (an invalid record that no
- * later valid "durable up to" covers) from damage (a covered one).
+ * later valid "durable up to" covers) from damage (a covered one). A page that cannot be read is never an end: it throws
+ * StoreError IO.
  */
 export class JournalScan {
   readonly #files: Files;
   readonly #segmentFiles: SegmentFiles;
   readonly #checksums: Checksums;
   readonly #candidates: readonly Candidate[];
+  readonly #unread: UnreadPages;
   readonly #window: SegmentWindow;
+  /** Whose file the window shows. */
+  #slot = -1;
   #records = 0;
   #bytes = 0;
 
   constructor(
     options: { candidates: readonly Candidate[] },
-    dependencies: { files: Files; segmentFiles: SegmentFiles; checksums: Checksums },
+    dependencies: { files: Files; segmentFiles: SegmentFiles; checksums: Checksums; unread: UnreadPages },
   ) {
     this.#candidates = options.candidates;
     this.#files = dependencies.files;
     this.#segmentFiles = dependencies.segmentFiles;
     this.#checksums = dependencies.checksums;
-    this.#window = new SegmentWindow({ files: dependencies.files });
+    this.#unread = dependencies.unread;
+    this.#window = new SegmentWindow({
+      files: dependencies.files,
+      unread: (offset) => {
+        this.#unread.add(this.#slot, offset);
+      },
+    });
   }
 
   async run(start: ScanStart, sink: ScanSink): Promise<ScanResult> {
     const segments: ScanSegment[] = [];
     let { segment, offset, sequence } = start;
+    // Without all headers another branch of the chain may be taken for this one.
+    for (const candidate of this.#candidates) demandRead(this.#unread.within(candidate.segment.slot, 0, PAGE_BYTES));
     walk: for (;;) {
       segments.push(segment);
       let next = this.#successorOf(segment, segments);
@@ -127,9 +140,10 @@ export class JournalScan {
         await this.#use(segment);
         if (evidence.durableUpTo < sequence) {
           const beyond = await this.#beyond(segment, sequence, segments);
+          this.demandRead(segment, offset, segments);
           if (beyond !== null) {
             await sink.headerLost(beyond.segment, linkOf(segment, offset), sequence);
-            sink.gap(sequence, beyond.sequence, segment.slot, offset);
+            sink.gap(sequence, beyond.sequence, segment.slot, offset, '');
             ({ segment, offset, sequence } = beyond);
             continue walk;
           }
@@ -145,30 +159,38 @@ export class JournalScan {
         const resume = await this.#findRecord(segment, offset, endAt, sequence);
         if (resume === null) {
           const to = next?.header?.nextSequence ?? sequence + 1;
-          sink.gap(sequence, to, segment.slot, offset);
+          sink.gap(sequence, to, segment.slot, offset, this.#unread.within(segment.slot, offset, endAt));
           sequence = to;
           break;
         }
-        sink.gap(sequence, resume.sequence, segment.slot, offset);
+        const unread = this.#unread.within(segment.slot, offset, resume.offset);
+        sink.gap(sequence, resume.sequence, segment.slot, offset, unread);
         sequence = resume.sequence;
         offset = resume.offset;
       }
       if (next === null) {
         const beyond = await this.#beyond(segment, sequence, segments);
+        this.demandRead(segment, Math.min(offset, endAt), segments);
         if (beyond === null) return this.#ended(segment, Math.min(offset, endAt), sequence, segments, 0);
         await sink.headerLost(beyond.segment, linkOf(segment, Math.min(offset, endAt)), sequence);
-        sink.gap(sequence, beyond.sequence, segment.slot, offset);
+        sink.gap(sequence, beyond.sequence, segment.slot, offset, '');
         ({ segment, offset, sequence } = beyond);
         continue;
       }
       const first = next.header?.nextSequence ?? sequence;
       if (first > sequence) {
-        sink.gap(sequence, first, segment.slot, offset);
+        sink.gap(sequence, first, segment.slot, offset, this.#unread.within(segment.slot, offset, endAt));
         sequence = first;
       }
       segment = next.segment;
       offset = SEGMENT_HEADER_BYTES;
     }
+  }
+
+  /** Throws if a page that might show that the journal goes on behind `offset` of the last segment could not be read. */
+  demandRead(last: ScanSegment, offset: number, walked: readonly ScanSegment[]): void {
+    demandRead(this.#unread.within(last.slot, offset, last.segmentBytes));
+    demandRead(this.#unread.elsewhere(new Set(walked.map((segment) => segment.slot))));
   }
 
   #ended(
@@ -182,6 +204,7 @@ export class JournalScan {
   }
 
   async #use(segment: ScanSegment): Promise<void> {
+    this.#slot = segment.slot;
     await this.#window.use(await this.#segmentFiles.openIfThere(segment.slot), segment.segmentBytes);
   }
 
@@ -348,13 +371,15 @@ export class JournalScan {
     return durableUpTo;
   }
 
-  /** Reads a segment's header page; null when it is missing, damaged or of a foreign slot. */
+  /** Reads a segment's header page; null when it is missing, damaged, of a foreign slot, or among the unread pages now. */
   async readHeader(slot: number): Promise<SegmentHeader | 'newer' | null> {
     const page = new Uint8Array(PAGE_BYTES);
     try {
-      const file = await this.#segmentFiles.open(slot);
-      await this.#files.read(file, 0, page, 0, PAGE_BYTES);
+      const file = await this.#segmentFiles.openIfThere(slot);
+      if (file === null) return null;
+      await readPatiently(this.#files, file, 0, page, 0, PAGE_BYTES);
     } catch {
+      this.#unread.add(slot, 0);
       return null;
     }
     const header = decodeSegmentHeader(page, this.#checksums.crc32c.bind(this.#checksums));

@@ -70,6 +70,10 @@ export class SegmentPool {
     this.#ready.splice(at < 0 ? this.#ready.length : at, 0, slot);
   }
 
+  get readyCount(): number {
+    return this.#ready.length;
+  }
+
   /** Whether as many are held back as must stay when one is taken for this use. */
   holds(use: SegmentUse): boolean {
     return this.#held >= KEEP[use];

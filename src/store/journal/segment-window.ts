@@ -1,12 +1,14 @@
 import type { FileId, Files } from '../../io/files.js';
 import { viewOf } from '../../base/bytes.js';
-import { RECORD_BYTES_MAX } from '../limits.js';
+import { PAGE_BYTES, RECORD_BYTES_MAX } from '../limits.js';
+import { readPatiently } from './unread-pages.js';
 
 const WINDOW_BYTES_MAX = 2 * RECORD_BYTES_MAX;
 
 /** A sliding window over one segment file, for reading it from front to back in large steps. */
 export class SegmentWindow {
   readonly #files: Files;
+  readonly #unread: (offset: number) => void;
   /** As large as the largest segment so far wants it: many a scan only reads header pages, and needs none. */
   #bytes = new Uint8Array(0);
   #view = viewOf(this.#bytes);
@@ -20,8 +22,10 @@ export class SegmentWindow {
   /** Where the file ends: bytes beyond it do not exist. */
   endBytes = 0;
 
-  constructor(dependencies: { files: Files }) {
+  /** `unread` is told of each page of the file in use that cannot be read. */
+  constructor(dependencies: { files: Files; unread: (offset: number) => void }) {
     this.#files = dependencies.files;
+    this.#unread = dependencies.unread;
   }
 
   get bytes(): Uint8Array {
@@ -51,8 +55,8 @@ export class SegmentWindow {
 
   /**
    * Makes [offset, offset + length) available as far as the segment goes, zeros where its file is shorter; returns where
-   * `offset` is in `bytes`. `length` is at most half a window. A read error inside leaves the rest of the window zeroed:
-   * damaged bytes then fail their checksums, and are judged there.
+   * `offset` is in `bytes`. `length` is at most half a window. A page that cannot be read
+   * shows as zeros, and is told to `unread`: its bytes fail their checksums, and whoever judges them asks why.
    */
   async at(offset: number, length: number): Promise<number> {
     const end = Math.min(offset + length, this.endBytes);
@@ -79,15 +83,18 @@ export class SegmentWindow {
     return offset - this.#from;
   }
 
-  /** After a failed read: page by page, zeros for those that cannot be read. */
+  /** After a failed read: page by page, as the file has them. */
   async #readPages(offset: number, into: number, length: number): Promise<number> {
-    for (let done = 0; done < length; done += 4096) {
-      const page = Math.min(4096, length - done);
+    let done = 0;
+    while (done < length) {
+      const bytes = Math.min(PAGE_BYTES - ((offset + done) % PAGE_BYTES), length - done);
       try {
-        await this.#files.read(this.#file, offset + done, this.#bytes, into + done, page);
+        await readPatiently(this.#files, this.#file, offset + done, this.#bytes, into + done, bytes);
       } catch {
-        this.#bytes.fill(0, into + done, into + done + page);
+        this.#bytes.fill(0, into + done, into + done + bytes);
+        this.#unread(offset + done);
       }
+      done += bytes;
     }
     return length;
   }
