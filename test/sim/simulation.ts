@@ -312,6 +312,9 @@ export class Simulation {
     await node.until(clients.settled());
     const layer = this.#layerOf(random.below(65_536));
     if (layer === null || machine.store!.state !== 'ready' || faults.armed > 0) return;
+    // P5 says "space is held back for them": what a full disk has used up before is gone until there is room again.
+    const { reserve, pool } = machine.store!.engine!;
+    if (!(await node.until(reserve.hold())) || !(await node.until(pool.replenish('data')))) return;
     const before = disk.capacityBytes;
     disk.capacityBytes = disk.usedBytes + leaveBytes;
     try {
