@@ -19,6 +19,7 @@ import { LmdbMetaStore } from '../meta/lmdb-meta-store.js';
 import { MetricsRegistry } from '../metrics/metrics-registry.js';
 import { MetricsServer } from '../metrics/metrics-server.js';
 import { NbdServer } from '../nbd/server.js';
+import { probeStoredMap } from '../store/open-store.js';
 import { openVolumeHost } from '../volume/open-volume-host.js';
 import type { VolumeManager } from '../volume/volume-manager.js';
 import { DaemonError } from './daemon-error.js';
@@ -132,7 +133,9 @@ export class Node implements Closable {
     };
     await makeRoom();
     const token = await folder.writeToken(reserve);
-    // 2. What is known of volumes.
+    // 2. What is known of volumes. The map is looked at meanwhile: each look is a process, and starting one takes time.
+    const mapProbe = probeStoredMap(settings.storagePath, clock);
+    mapProbe.catch(() => undefined); // told where it is awaited, unless something else fails before
     const lmdb = await this.#naming(folder.metaPath, () => LmdbMetaStore.open({ path: folder.metaPath }, { clock }));
     const meta = this.#closing.push(new ReservedMetaStore(lmdb, reserve));
     // Its files may be new, and LMDB does not sync the folder.
@@ -152,7 +155,7 @@ export class Node implements Closable {
           mapCacheBytes: settings.mapCacheBytes,
           journalCacheBytes: settings.journalCacheBytes,
         },
-        { files, keys, checksums, clock, random, log },
+        { files, keys, checksums, clock, random, log, mapProbe },
       ),
     );
     this.#host = this.#closing.push(host);
