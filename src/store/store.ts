@@ -385,6 +385,10 @@ export class Store implements Closable {
     }
     // The disk may have failed meanwhile: then the engine is gone, and its map with it.
     if (engine !== null && this.#state === 'ready' && this.#engine === engine) {
+      // What was acknowledged is durable after a stop, whether or not the map has room for a checkpoint.
+      await engine.journal.synced(engine.journal.appended).catch(() => undefined);
+    }
+    if (engine !== null && this.#state === 'ready' && this.#engine === engine) {
       await engine.checkpointer.run(true).catch((thrown: unknown) => {
         this.#io.log.warn({ error: messageOf(thrown) }, 'store: no checkpoint at close; the next start replays more');
       });
