@@ -147,7 +147,7 @@ export class Clients {
     const spread = faults.troubles(pending.submittedAtMs);
     const reopened = expectations.openings > pending.openings || machine.store?.state !== 'ready';
     const problem = expectations.failed(pending, fault, {
-      failure: pending.operation === Operation.READ ? read : troubled || spread || reopened,
+      failure: machine.halfRead || (pending.operation === Operation.READ ? read : troubled || spread || reopened),
       full: faults.noSpaceAtMs >= pending.submittedAtMs - FULL_BELIEVED_MS,
       closing: this.closing,
     });

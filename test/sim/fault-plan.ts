@@ -3,9 +3,10 @@ const ENOSPC = -28;
 /** A failed call may take so long to become a failed request. */
 const FAULT_SPREADS_MS = 1000;
 
-/** What can be made to fail. `open` is a read of sealed blocks; a plain read fails where the medium is bad. */
+/** What can be made to fail. `open` is a read of sealed blocks; a plain read fails where the medium is bad, or as a `read`. */
 export const FAULT_CALLS = ['append', 'open', 'write', 'sync', 'writeback', 'allocate', 'commit', 'directory'] as const;
-export type FaultCall = (typeof FAULT_CALLS)[number];
+/** `read`: of a page of a segment, by a start. A script has it in place of some failing reads of blocks. */
+export type FaultCall = (typeof FAULT_CALLS)[number] | 'read';
 
 export interface Arm {
   readonly call: FaultCall;

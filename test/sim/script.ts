@@ -197,5 +197,7 @@ function armOf(random: SeededRandom): Arm {
   // What is hardest to live through comes most.
   const call = random.below(3) === 0 ? 'sync' : FAULT_CALLS[random.below(FAULT_CALLS.length)];
   const full = (call === 'append' || call === 'allocate' || call === 'commit') && random.below(2) === 0;
-  return { call, skip: random.below(6), times: 1 + random.below(3), errno: full ? 'ENOSPC' : 'EIO' };
+  const arm: Arm = { call, skip: random.below(6), times: 1 + random.below(3), errno: full ? 'ENOSPC' : 'EIO' };
+  // A start tries again a few times: some of these are over by then, some are not.
+  return call === 'open' && arm.skip % 2 === 1 ? { ...arm, call: 'read', times: 2 * arm.times } : arm;
 }

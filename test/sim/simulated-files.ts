@@ -200,7 +200,7 @@ export class SimulatedFiles implements Files {
 
   read(file: FileId, offset: number, into: Uint8Array, intoOffset: number, length: number): Promise<number> {
     const open = this.#of(file);
-    return this.#call(null, 'read', open.path, () => {
+    return this.#call('read', 'read', open.path, () => {
       if (!open.file.readable(offset, length)) throw fileErrorOfErrno('read', open.path, EIO);
       return open.file.read(offset, into, intoOffset, length);
     });

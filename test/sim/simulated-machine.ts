@@ -131,6 +131,14 @@ export class SimulatedMachine {
     if (this.#files?.failing !== true) this.faults.inDoubt = false;
   }
 
+  /**
+   * Pages stayed unreadable while the store started; it says so, refuses what is not proven, and writes no checkpoint. P4
+   * allows the refusal ("an I/O error, logged and counted"), and the next start must be whole.
+   */
+  get halfRead(): boolean {
+    return (this.store?.engine?.checkpointer.heldBack ?? '') !== '';
+  }
+
   #log(): Log {
     const line = (level: string) => (fields: object, message: string) => {
       if (level === 'debug') return;

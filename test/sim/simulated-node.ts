@@ -260,7 +260,11 @@ export class SimulatedNode {
     const alive = this.expectations.history.alive();
     const should = alive.map((layer) => named(layer.id, layer.blockBytes, layer.sizeBlocks * layer.blockBytes)).sort();
     // After damage a volume may be refused, or be unknown; none may be there that was not.
-    const right = this.expectations.damaged ? is.every((row) => should.includes(row)) : is.join() === should.join();
+    const part = this.expectations.damaged || this.machine.halfRead;
+    if (part && !this.expectations.damaged && !this.machine.faults.lastOf.has('read')) {
+      throw new Violation('a start says that it could not read a page, and all could be read');
+    }
+    const right = part ? is.every((row) => should.includes(row)) : is.join() === should.join();
     if (!right) throw new Violation(`a start finds the layers ${is.join()}; there were ${should.join()}`);
   }
 
@@ -284,7 +288,7 @@ export class SimulatedNode {
   /** A clean stop, and a start after it. What was acknowledged needs no flush then, unless the disk failed. */
   async stop(power: boolean, deaths: readonly Death[]): Promise<void> {
     const { machine, expectations } = this;
-    const faults = machine.faults.count;
+    const faults = machine.faults.planned;
     const well = machine.store!.state === 'ready' && !machine.faults.inDoubt;
     this.clients.closing = true;
     await this.until(machine.manager!.close());
@@ -292,7 +296,7 @@ export class SimulatedNode {
     this.throwViolation();
     // Whatever failed may have kept the last sync from happening: then a stop is no better than a kill.
     const { faults: plan } = machine;
-    const clean = well && plan.count === faults && plan.noSpaceAtMs === Number.NEGATIVE_INFINITY;
+    const clean = well && plan.planned === faults;
     if (clean) expectations.durable = expectations.written;
     this.count('clean stop');
     this.trace.add('stopped');

@@ -244,7 +244,8 @@ export class Simulation {
       if (process.dead) return new Promise(() => undefined);
       code = thrown instanceof StoreError || thrown instanceof FileError ? thrown.code : 'unknown';
       node.trace.add(`${what} fails: ${code}`);
-      const failed = troubled || faults.troubles(before.atMs) || node.expectations.openings > before.openings;
+      const reopened = node.expectations.openings > before.openings;
+      const failed = troubled || faults.troubles(before.atMs) || reopened || node.machine.halfRead;
       const full = faults.noSpaceAtMs >= before.atMs - FULL_BELIEVED_MS;
       const fair =
         (code === 'IO' && failed) || (code === 'FULL' && full) || (code === 'CLOSED' && node.clients.closing);
