@@ -14,6 +14,7 @@ import { LeafWriter } from '../../src/store/leaf-writer.js';
 import { BlockMap } from '../../src/store/map/block-map.js';
 import type { MapChange, MapEnvironment } from '../../src/store/map/map-environment.js';
 import { Replay } from '../../src/store/replay.js';
+import { WriteQueue } from '../../src/store/write-queue.js';
 import { RangeLock } from '../../src/volume/range-lock.js';
 import type { Sabotage } from './simulated-machine.js';
 
@@ -218,6 +219,36 @@ export const SABOTAGES: readonly Sabotage[] = [
             real.call(this, { ...engine, recovery: { ...engine.recovery, sequence: Number.MAX_SAFE_INTEGER } });
           },
       ),
+  },
+  {
+    name: 'changes fail on a disk that is well again after a failed fdatasync',
+    caughtBy: 8,
+    install: () => {
+      const spoilt = new WeakSet<WriteQueue>();
+      const undo = [
+        replaced(
+          WriteQueue.prototype,
+          'restart',
+          (real) =>
+            function (this: WriteQueue, error) {
+              real.call(this, error);
+              if (JSON.stringify(error.fault).includes('fdatasync failed')) spoilt.add(this);
+            },
+        ),
+        replaced(
+          WriteQueue.prototype,
+          'submit',
+          (real) =>
+            function (this: WriteQueue, request, source, bound) {
+              if (spoilt.has(this)) request.done({ code: 'IO', detail: 'sabotaged' });
+              else real.call(this, request, source, bound);
+            },
+        ),
+      ];
+      return () => {
+        for (const each of undo) each();
+      };
+    },
   },
 ];
 
