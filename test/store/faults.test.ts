@@ -1,5 +1,5 @@
-import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, fstatSync, openSync, readdirSync, writeSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Timer } from '../../src/base/clock.js';
 import { SystemClock } from '../../src/base/system-clock.js';
@@ -7,6 +7,7 @@ import { Operation, RequestFlag } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
 import type { Files } from '../../src/io/files.js';
 import { segmentName } from '../../src/store/journal/segment-files.js';
+import { READY_SEGMENTS, RESERVE_SEGMENTS } from '../../src/store/limits.js';
 import type { MapChange, MapEnvironment } from '../../src/store/map/map-environment.js';
 import { StoreError } from '../../src/store/store-error.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
@@ -268,6 +269,33 @@ describe('a disk that fails', () => {
     expect(await valueAt(handle, 4096)).toBe(3);
     await handled;
     expect(tries).toBeGreaterThanOrEqual(0);
+  });
+
+  it('serves on when the sync of a segment fails that nothing was written to', async () => {
+    let failing = '';
+    let failed = 0;
+    await make();
+    const handle = await volume();
+    // Everything that is to be ready is: what is prepared from here on is prepared in the background.
+    while ((world.store.engine?.table.count('ready') ?? 0) < RESERVE_SEGMENTS + READY_SEGMENTS) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    const known = new Set(readdirSync(join(world.path, 'journal')));
+    // As the kernel has it: what has failed once goes on failing for whoever has the file open.
+    fault = (name, path) => {
+      if (name === 'close' && path === failing) failing = '';
+      if (name !== 'sync' || !path.includes('segment-') || known.has(basename(path))) return null;
+      if (failed === 0) failing = path;
+      if (path !== failing) return null;
+      failed += 1;
+      return EIO;
+    };
+    for (let n = 0; n < 12; n += 1) await write(handle, n * MIB, MIB, n + 1);
+    await flush(handle);
+    expect(failed).toBe(1);
+    expect(world.lines.filter((line) => line.level === 'error')).toEqual([]);
+    expect(world.lines.some((line) => line.message.includes('could not be prepared'))).toBe(true);
+    expect(await valueAt(handle, 11 * MIB)).toBe(12);
   });
 
   it('closes although the disk never comes back', async () => {

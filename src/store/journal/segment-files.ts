@@ -73,6 +73,14 @@ export class SegmentFiles {
     return file;
   }
 
+  /** Closes a file, so that its next use opens it anew: one whose sync has failed goes on failing until then. */
+  async forget(slot: number): Promise<void> {
+    const file = this.#open.get(slot);
+    if (file === undefined || this.#pins.has(slot)) return;
+    this.#open.delete(slot);
+    await this.#files.close(file);
+  }
+
   pin(slot: number): void {
     this.#pins.set(slot, (this.#pins.get(slot) ?? 0) + 1);
   }

@@ -184,6 +184,8 @@ export class SegmentPool {
     } catch (thrown) {
       // Whatever part was allocated goes back, so that failing to make a segment does not eat the rest of the disk.
       if (!recycled) await files.truncate(file, 0).catch(() => undefined);
+      // Nothing of it was in use, so nothing is lost: the next try begins with a file of which no failure is remembered.
+      await segmentFiles.forget(slot).catch(() => undefined);
       throw thrown;
     }
     // 3. Register last: from here on the slot counts as ready.
@@ -228,8 +230,9 @@ export class SegmentPool {
     const [slot] = this.#ready.splice(at, 1);
     const job = { slot, cancel: false, done: Promise.resolve() };
     job.done = this.#zero(slot, job)
-      .catch((thrown: unknown) => {
+      .catch(async (thrown: unknown) => {
         this.#io.log.warn({ slot, error: messageOf(thrown) }, 'journal: a segment could not be filled with zeros');
+        await this.#io.segmentFiles.forget(slot).catch(() => undefined);
       })
       .finally(() => {
         this.#addReady(slot);
