@@ -66,6 +66,18 @@ export const SABOTAGES: readonly Sabotage[] = [
     files: (files) => altered<Files>(files, { syncDirectory: () => Promise.resolve() }),
   },
   {
+    name: 'a page that cannot be read counts as zeros',
+    caughtBy: 25,
+    files: (files) =>
+      altered<Files>(files, {
+        read: (file, offset, into, intoOffset, length) =>
+          files.read(file, offset, into, intoOffset, length).catch(() => {
+            into.fill(0, intoOffset, intoOffset + length);
+            return length;
+          }),
+      }),
+  },
+  {
     name: 'recovery does not sync what it has replayed',
     caughtBy: 4,
     files: (files, opening) =>

@@ -8,6 +8,7 @@ import { Violation } from './expectations.js';
 import type { Script, Step } from './script.js';
 import type { Sabotage } from './simulated-machine.js';
 import { describe, Died, SimulatedNode } from './simulated-node.js';
+import { useUpReserve } from './use-up-reserve.js';
 
 const UNDERWAY_MAX = 40;
 const VOLUMES_MAX = 5;
@@ -322,10 +323,12 @@ export class Simulation {
       const { sizeBytes, blockBytes } = clients.handles.get(layer)!;
       const length = Math.max(blockBytes, Math.min(FILL_BYTES, sizeBytes));
       let refused = false;
+      let written = 0;
       for (let n = 0; n < FILL_WRITES_MAX && !refused; n += 1) {
         const offset = Math.floor(random.below(sizeBytes - length + 1) / blockBytes) * blockBytes;
         const fault = await node.until(clients.write(layer, offset, length, 1 + n));
         refused = fault?.code === 'FULL';
+        if (fault === null) written = offset;
       }
       if (!refused) return;
       node.count('disk filled');
@@ -343,6 +346,7 @@ export class Simulation {
         if (code !== '') throw new Violation(`on a full disk a ${what} fails with ${code}`);
       }
       node.adopt();
+      if (random.below(3) === 0) await useUpReserve(node, layer, written);
       if (restart === 'stop') await node.stop(false, []);
       if (restart === 'kill') {
         node.crashAfter(1, false, []);

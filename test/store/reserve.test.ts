@@ -318,3 +318,26 @@ it('a stop whose store fails meanwhile leaves the engine that is gone alone', as
     await world.destroy();
   }
 });
+
+it('a stop makes durable what was acknowledged, although the map has no room for its checkpoint', async () => {
+  let full = false;
+  const map = new MapDisk();
+  class Environment extends MemoryMapEnvironment {
+    override commit(changes: readonly MapChange[]): Promise<void> {
+      return full ? Promise.reject(new StoreError('full', { code: 'FULL' })) : super.commit(changes);
+    }
+  }
+  const world = await StoreWorld.make({ openEnvironment: () => new Environment({ disk: map }) });
+  try {
+    await world.open();
+    const handle = world.volume(await world.manager.createLayer(BLOCK, MIB));
+    full = true;
+    await perform(handle, Operation.WRITE, 0, BLOCK, { data: block });
+    const { journal } = world.store.engine!;
+    expect(journal.durable).toBeLessThan(journal.appended);
+    await world.close();
+    expect(journal.durable).toBe(journal.appended);
+  } finally {
+    await world.destroy();
+  }
+});
