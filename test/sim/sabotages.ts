@@ -123,7 +123,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     caughtBy: 1,
     random: (real) => ({ bytes: (count) => (count === 16 ? new Uint8Array(16).fill(5) : real.bytes(count)) }),
   },
-  { name: 'the generation of a block is not compared', caughtBy: 23, anyGeneration: true },
+  { name: 'the generation of a block is not compared', caughtBy: 211, anyGeneration: true },
   {
     name: 'a commit of the map is answered before it has happened',
     caughtBy: 1,
@@ -208,7 +208,7 @@ export const SABOTAGES: readonly Sabotage[] = [
   },
   {
     name: 'parts of an unaligned write outlive a reopening',
-    caughtBy: 132,
+    caughtBy: 109,
     install: () =>
       replaced(
         Head.prototype,
