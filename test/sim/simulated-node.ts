@@ -17,6 +17,8 @@ import { waitingReport } from './waiting-report.js';
 const PATIENCE_MS = 600_000;
 /** Nor may it take so many turns: the longest of an answer that comes is a few hundred. */
 const PATIENCE_TURNS = 100_000;
+/** Between two looks at a store that is reopening. */
+const REOPENING_MS = 100;
 /** Starts that may fail one after another while the disk fails. */
 const STARTS_MAX = 60;
 
@@ -277,6 +279,16 @@ export class SimulatedNode {
     for (const { id } of this.expectations.history.alive()) {
       if (!this.clients.handles.has(id) && fit.has(id)) this.clients.open(id);
     }
+  }
+
+  /** Waits until the store serves, and opens every volume that is not open. */
+  async ready(): Promise<void> {
+    const { machine } = this;
+    const served = async (): Promise<void> => {
+      while (machine.store?.state !== 'ready') await machine.time.sleep(REOPENING_MS, machine.process);
+    };
+    await this.until(served());
+    this.adopt();
   }
 
   /** As after a start, when nothing is under way. */

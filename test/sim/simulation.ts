@@ -366,6 +366,10 @@ export class Simulation {
     machine.faults.disarm();
     machine.process.dieAfter(Number.POSITIVE_INFINITY);
     await node.until(clients.settled());
+    // A store that is reopening may yet go on from an earlier record: it must have done so before anything is counted on.
+    await node.ready();
+    // Without a volume nothing can be written behind what is damaged.
+    if (clients.handles.size === 0) return;
     // What is damaged lies before records that say that it was durable: no torn end explains it away.
     const barrier = async (): Promise<void> => {
       for (const layer of clients.handles.keys()) await node.until(clients.write(layer, 0, 4096, step.seed, true));
