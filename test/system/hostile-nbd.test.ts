@@ -14,7 +14,7 @@ const WRITE = 1;
 const CROWD = 10_000;
 const WAVE = 500;
 /**
- * What a daemon may grow by for reasons of its own while a test runs: V8's young and old space and its code (40 MiB were
+ * What a daemon may grow by for reasons of its own while a test runs: V8's young and old space and its code (60 MiB were
  * seen), pages of the journal's reserves and the map's cache, and what malloc keeps.
  */
 const OWN_GROWTH_BYTES = 128 * MIB;
