@@ -168,7 +168,7 @@ describe('scrub', () => {
     expect(killed).toBeGreaterThan(5);
   });
 
-  it.skipIf(process.getuid?.() === 0)('says which folder cannot be written', async () => {
+  it.skipIf(process.getuid?.() === 0)('says which folder cannot be written (needs an ordinary user)', async () => {
     const path = join(await temporaryFolder(), 'meta');
     await mkdir(path);
     const store = await openAt(path);
