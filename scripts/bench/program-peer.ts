@@ -75,10 +75,21 @@ async function sparse(_bed: Bed, image: string, sizeBytes: number): Promise<void
   await truncate(image, sizeBytes);
 }
 
+const CREATE_TRIES = 5;
+
 function qemuImage(format: string, details: readonly string[]) {
   return async (bed: Bed, image: string, sizeBytes: number): Promise<void> => {
     const args = ['create', '-q', '-f', format, ...details, image, String(sizeBytes)];
-    await bed.children.run('qemu-img', args, { limitMs: CREATE_MS_MAX, cwd: bed.folder });
+    const create = () => bed.children.run('qemu-img', args, { limitMs: CREATE_MS_MAX, cwd: bed.folder });
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await create();
+        return;
+      } catch (thrown) {
+        // How long to stretch a LUKS key is measured in processor time, and now and then the clock is too coarse for it.
+        if (tries === CREATE_TRIES || !String(thrown).includes('accurate CPU usage')) throw thrown;
+      }
+    }
   };
 }
 
