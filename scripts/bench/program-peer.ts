@@ -80,10 +80,9 @@ const CREATE_TRIES = 5;
 function qemuImage(format: string, details: readonly string[]) {
   return async (bed: Bed, image: string, sizeBytes: number): Promise<void> => {
     const args = ['create', '-q', '-f', format, ...details, image, String(sizeBytes)];
-    const create = () => bed.children.run('qemu-img', args, { limitMs: CREATE_MS_MAX, cwd: bed.folder });
     for (let tries = 1; ; tries += 1) {
       try {
-        await create();
+        await bed.children.run('qemu-img', args, { limitMs: CREATE_MS_MAX, cwd: bed.folder });
         return;
       } catch (thrown) {
         // How long to stretch a LUKS key is measured in processor time, and now and then the clock is too coarse for it.

@@ -5,10 +5,11 @@ import { join, relative } from 'node:path';
 import { Operation } from '../../src/device/block-device.js';
 import type { VolumeHandle } from '../../src/volume/volume-host.js';
 import { LmdbMapEnvironment } from '../../src/store/map/lmdb-map-environment.js';
-import type { MapChange, MapEnvironment } from '../../src/store/map/map-environment.js';
+import type { MapEnvironment } from '../../src/store/map/map-environment.js';
 import { CHECKPOINT_KEY } from '../../src/store/map/map-keys.js';
 import { StoreError } from '../../src/store/store-error.js';
 import { SeededRandom } from '../base/seeded-random.js';
+import { FaultyEnvironment } from '../store/faulty-environment.js';
 import { perform, StoreWorld } from '../store/store-world.js';
 import { flush, layerId, writeBlocks, type VolumeContents } from './contents.js';
 
@@ -59,38 +60,11 @@ export function fastFolder(): string {
 }
 
 /** Fails the commit that publishes a checkpoint's position, when it is told to. */
-class CutMap implements MapEnvironment {
-  readonly #real: MapEnvironment;
-  readonly #cut: () => boolean;
-
-  constructor(real: MapEnvironment, cut: () => boolean) {
-    this.#real = real;
-    this.#cut = cut;
-  }
-
-  get(key: Uint8Array): Uint8Array | null {
-    return this.#real.get(key);
-  }
-
-  prefetch(keys: readonly Uint8Array[]): Promise<void> {
-    return this.#real.prefetch(keys);
-  }
-
-  range(from: Uint8Array, to: Uint8Array, limit: number): { key: Uint8Array; value: Uint8Array }[] {
-    return this.#real.range(from, to, limit);
-  }
-
-  commit(changes: readonly MapChange[]): Promise<void> {
+function cutMap(real: MapEnvironment, cut: () => boolean): MapEnvironment {
+  return new FaultyEnvironment(real, (changes) => {
     const publishes = changes.some(({ key }) => key.length === 1 && key[0] === CHECKPOINT_KEY[0]);
-    if (publishes && this.#cut()) {
-      return Promise.reject(new StoreError('the process is about to die', { code: 'FULL' }));
-    }
-    return this.#real.commit(changes);
-  }
-
-  close(): Promise<void> {
-    return this.#real.close();
-  }
+    return publishes && cut() ? new StoreError('the process is about to die', { code: 'FULL' }) : null;
+  });
 }
 
 /** Lives one life of a store from a seed and keeps what it left on the disk. */
@@ -189,7 +163,7 @@ export async function makeReferenceStore(ending: Ending, seed: number): Promise<
   const world = await StoreWorld.make({
     random,
     folder: fastFolder(),
-    environment: (real) => new CutMap(real, () => cut),
+    environment: (real) => cutMap(real, () => cut),
   });
   try {
     const builder = new Builder(world, random);

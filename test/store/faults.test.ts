@@ -1,54 +1,20 @@
 import { closeSync, fstatSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Timer } from '../../src/base/clock.js';
-import { SystemClock } from '../../src/base/system-clock.js';
 import { Operation, RequestFlag } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
 import type { Files } from '../../src/io/files.js';
 import { segmentName } from '../../src/store/journal/segment-files.js';
 import { READY_SEGMENTS, RESERVE_SEGMENTS } from '../../src/store/limits.js';
-import type { MapChange, MapEnvironment } from '../../src/store/map/map-environment.js';
 import { StoreError } from '../../src/store/store-error.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
+import { FaultyEnvironment } from './faulty-environment.js';
 import { faultyFiles, type Fault } from './faulty-files.js';
+import { HastyClock } from './hasty-clock.js';
 import { MIB, perform, StoreWorld, type WorldOptions } from './store-world.js';
 
 const EIO = new FileError('injected', { code: 'IO', path: '', errno: 'EIO' });
 const NO_FAULT: Fault = () => null;
-
-/** Waits before another try are as good as over. */
-class HastyClock extends SystemClock {
-  override after(delayMs: number, callback: () => void): Timer {
-    return super.after(delayMs >= 3_600_000 ? delayMs : 1, callback);
-  }
-}
-
-/** A database whose commits fail on demand. */
-class FaultyEnvironment implements MapEnvironment {
-  readonly #real: MapEnvironment;
-  readonly #fault: () => StoreError | null;
-  constructor(real: MapEnvironment, fault: () => StoreError | null) {
-    this.#real = real;
-    this.#fault = fault;
-  }
-  get(key: Uint8Array): Uint8Array | null {
-    return this.#real.get(key);
-  }
-  prefetch(keys: readonly Uint8Array[]): Promise<void> {
-    return this.#real.prefetch(keys);
-  }
-  range(from: Uint8Array, to: Uint8Array, limit: number): { key: Uint8Array; value: Uint8Array }[] {
-    return this.#real.range(from, to, limit);
-  }
-  commit(changes: readonly MapChange[]): Promise<void> {
-    const failure = this.#fault();
-    return failure === null ? this.#real.commit(changes) : Promise.reject(failure);
-  }
-  close(): Promise<void> {
-    return this.#real.close();
-  }
-}
 
 /** A disk that fails once at the next call of this name that the journal makes, then works. */
 function failOnce(call: keyof Files): Fault {

@@ -3,25 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import type { Timer } from '../../src/base/clock.js';
-import { SystemClock } from '../../src/base/system-clock.js';
 import { Operation } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { faultyFiles } from './faulty-files.js';
+import { LeapingClock } from './hasty-clock.js';
 import { MIB, perform, StoreWorld } from './store-world.js';
-
-/** A second believed full is over at once. */
-class HastyClock extends SystemClock {
-  #ms = 0;
-  override monotonicMs(): number {
-    return (this.#ms += 2000);
-  }
-  override after(delayMs: number, callback: () => void): Timer {
-    return super.after(delayMs >= 3_600_000 ? delayMs : 1, callback);
-  }
-}
 
 const random = new SeededRandom(8);
 
@@ -112,7 +100,7 @@ describe('a full disk', () => {
     const taken = new Set<string>();
     let room = 12;
     world = await StoreWorld.make({
-      clock: new HastyClock(),
+      clock: new LeapingClock(),
       files: (real) =>
         faultyFiles(real, (name, path) => {
           // The disk takes a dozen segments; what a file has already, it keeps, and the rest of an old tail comes back.
@@ -140,7 +128,7 @@ describe('a full disk', () => {
     onTestFinished(() => {
       execFileSync('umount', ['-l', mount]);
     });
-    world = await StoreWorld.make({ clock: new HastyClock(), folder: mount });
+    world = await StoreWorld.make({ clock: new LeapingClock(), folder: mount });
     await world.open();
     const ballast = join(mount, 'ballast');
     // Half of it is somebody else's.

@@ -1,8 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { Timer } from '../../src/base/clock.js';
-import { SystemClock } from '../../src/base/system-clock.js';
 import { Operation, RequestFlag } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
 import { NativeFiles } from '../../src/io/native-files.js';
@@ -20,18 +18,8 @@ import type { VolumeHandle } from '../../src/volume/volume-host.js';
 import { temporaryFolder } from '../base/temporary-folder.js';
 import { faultyFiles } from './faulty-files.js';
 import { MapDisk, MemoryMapEnvironment } from './memory-map-environment.js';
+import { LeapingClock } from './hasty-clock.js';
 import { MIB, perform, StoreWorld } from './store-world.js';
-
-/** A second is over at once. */
-class HastyClock extends SystemClock {
-  #ms = 0;
-  override monotonicMs(): number {
-    return (this.#ms += 2000);
-  }
-  override after(delayMs: number, callback: () => void): Timer {
-    return super.after(delayMs >= 3_600_000 ? delayMs : 1, callback);
-  }
-}
 
 const BLOCK = 4096;
 const block = new Uint8Array(BLOCK).fill(5);
@@ -59,7 +47,7 @@ describe('the reserve of a full disk', () => {
     const disk = { free: false };
     const taken = new Set<string>();
     world = await StoreWorld.make({
-      clock: new HastyClock(),
+      clock: new LeapingClock(),
       openEnvironment: (() => {
         const map = new MapDisk();
         return () => new MemoryMapEnvironment({ disk: map });
@@ -182,7 +170,7 @@ describe('the reserve of a full disk', () => {
     }
     const map = new MapDisk();
     world = await StoreWorld.make({
-      clock: new HastyClock(),
+      clock: new LeapingClock(),
       store: { journalReplayBytesMax: MIB / 2 },
       openEnvironment: () => new Environment({ disk: map }),
     });
@@ -262,7 +250,7 @@ describe('what is held back for the map', () => {
     }
     let room = true;
     const world = await StoreWorld.make({
-      clock: new HastyClock(),
+      clock: new LeapingClock(),
       openEnvironment: () => new Environment({ disk: map }),
       files: (real) =>
         faultyFiles(real, (name, path) => {
@@ -300,7 +288,7 @@ describe('what is held back for the map', () => {
 it('a stop whose store fails meanwhile leaves the engine that is gone alone', async () => {
   let broken = false;
   const world = await StoreWorld.make({
-    clock: new HastyClock(),
+    clock: new LeapingClock(),
     files: (real) =>
       faultyFiles(real, (name, path) =>
         broken && name === 'appendNow' ? new FileError('bad', { code: 'IO', path, errno: 'EIO' }) : null,

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -105,6 +105,24 @@ export class DaemonProcess {
 
   get pid(): number {
     return this.#child?.pid ?? 0;
+  }
+
+  get residentBytes(): number {
+    const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${String(this.pid)}/status`, 'utf8'));
+    return Number(line?.[1]) * 1024;
+  }
+
+  /** Its open sockets; the journal opens files of its own. */
+  get sockets(): number {
+    const folder = `/proc/${String(this.pid)}/fd`;
+    return readdirSync(folder).filter((fd) => {
+      try {
+        return readlinkSync(`${folder}/${fd}`).startsWith('socket:');
+      } catch {
+        // Closed meanwhile.
+        return false;
+      }
+    }).length;
   }
 
   get runs(): boolean {

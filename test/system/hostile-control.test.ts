@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import * as http2 from 'node:http2';
 import * as net from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -46,24 +45,6 @@ afterAll(async () => {
 function addressOf(text: string): Address {
   const colon = text.lastIndexOf(':');
   return { host: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
-}
-
-function residentBytes(): number {
-  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${String(daemon.pid)}/status`, 'utf8'));
-  return Number(line?.[1]) * 1024;
-}
-
-/** Sockets of the daemon; the journal opens files of its own. */
-function descriptors(): number {
-  const folder = `/proc/${String(daemon.pid)}/fd`;
-  return readdirSync(folder).filter((fd) => {
-    try {
-      return readlinkSync(`${folder}/${fd}`).startsWith('socket:');
-    } catch {
-      // Closed meanwhile.
-      return false;
-    }
-  }).length;
 }
 
 /** A client that comes new, as `gfs` does, over a connection of its own. */
@@ -125,37 +106,37 @@ describe('a daemon whose control API meets strangers', () => {
       ]),
       Buffer.concat([PREFACE, ...Array<Buffer>(20_000).fill(SETTINGS)]),
     ];
-    const before = residentBytes();
+    const before = daemon.residentBytes;
     for (let round = 0; round < 5; round += 1) {
       const open = await Promise.all(said.flatMap((bytes) => [say(control, bytes), say(control, bytes, false)]));
       await bothServed();
       for (const socket of open) socket.destroy();
     }
-    expect(residentBytes() - before).toBeLessThan(OWN_GROWTH_BYTES);
+    expect(daemon.residentBytes - before).toBeLessThan(OWN_GROWTH_BYTES);
   });
 
   it(`keeps a bounded part of ${String(CROWD)} connections, and answers newcomers among them`, async () => {
     await bothServed();
-    const before = { resident: residentBytes(), descriptors: descriptors() };
+    const before = { resident: daemon.residentBytes, descriptors: daemon.sockets };
     const crowd: net.Socket[] = [];
     let most = 0;
     while (crowd.length < CROWD) {
       const said = [Buffer.alloc(1), PREFACE, Buffer.concat([PREFACE, SETTINGS])];
       crowd.push(...(await Promise.all(Array.from({ length: 200 }, (_, n) => say(control, said[n % 3])))));
       await bothServed();
-      most = Math.max(most, residentBytes());
+      most = Math.max(most, daemon.residentBytes);
       // 64 of them, and the two who are served.
-      await comesTrue('the oldest are gone', () => descriptors() <= before.descriptors + 64 + 2);
+      await comesTrue('the oldest are gone', () => daemon.sockets <= before.descriptors + 64 + 2);
     }
     // An HTTP/2 session of a stranger takes below 256 KiB: 16 MiB for 64.
     expect(most - before.resident).toBeLessThan(16 * MIB + OWN_GROWTH_BYTES);
     console.log(`resident MiB: before ${mib(before.resident)}, most ${mib(most)}`);
     for (const socket of crowd) socket.destroy();
-    await comesTrue('its sockets are closed', () => descriptors() <= before.descriptors + 2);
+    await comesTrue('its sockets are closed', () => daemon.sockets <= before.descriptors + 2);
   });
 
   it('reads no message of who has no token, and none that is too long of who has', async () => {
-    const before = residentBytes();
+    const before = daemon.residentBytes;
     const sessions = Array.from({ length: 6 }, () => {
       const session = http2.connect(`http://${control.host}:${String(control.port)}`, { maxSessionMemory: 1000 });
       session.on('error', () => undefined);
@@ -185,7 +166,7 @@ describe('a daemon whose control API meets strangers', () => {
     );
     expect(refusals).toHaveLength(120);
     expect(new Set(refusals)).toEqual(new Set(['16']));
-    const most = residentBytes();
+    const most = daemon.residentBytes;
     await bothServed();
     // Had they been read, these calls would hold 480 MiB.
     expect(most - before).toBeLessThan(OWN_GROWTH_BYTES);
@@ -221,7 +202,7 @@ describe('a daemon whose control API meets strangers', () => {
       const [recorded] = proxy.recordings();
       if (recorded === undefined) throw new Error('nothing was recorded');
       expect(Buffer.from(recorded).includes('name: fuzzed')).toBe(true);
-      const before = descriptors();
+      const before = daemon.sockets;
       const dice = new SeededRandom(SEED);
       for (let n = 0; n < Math.min(runs(150), RECORDED_MAX); n += 1) {
         let bytes: Uint8Array = recorded;
@@ -235,7 +216,7 @@ describe('a daemon whose control API meets strangers', () => {
       await bothServed();
       for (const socket of sockets) socket.destroy();
       // Strangers go within 10 s, whose call was cut off behind its token when a ping finds nobody: they are few.
-      expect(descriptors()).toBeLessThanOrEqual(before + 64 + RECORDED_MAX);
+      expect(daemon.sockets).toBeLessThanOrEqual(before + 64 + RECORDED_MAX);
     },
     FUZZ_TIMEOUT_MS,
   );
@@ -254,7 +235,7 @@ describe('a daemon whose metrics meet strangers', () => {
 
   it('answers a scraper among readers that do not read, garbage, and many connections', async () => {
     await scraped();
-    const before = { resident: residentBytes(), descriptors: descriptors() };
+    const before = { resident: daemon.residentBytes, descriptors: daemon.sockets };
     const said = [
       // A hundred requests of which no answer is read.
       Buffer.concat(Array<Buffer>(100).fill(GET)),
@@ -272,11 +253,11 @@ describe('a daemon whose metrics meet strangers', () => {
       );
       await scraped();
     }
-    await comesTrue('the oldest are gone', () => descriptors() <= before.descriptors + 32 + 2);
+    await comesTrue('the oldest are gone', () => daemon.sockets <= before.descriptors + 32 + 2);
     // 32 connections with a few answers each that wait; an answer is some ten KiB.
-    expect(residentBytes() - before.resident).toBeLessThan(32 * MIB + OWN_GROWTH_BYTES);
+    expect(daemon.residentBytes - before.resident).toBeLessThan(32 * MIB + OWN_GROWTH_BYTES);
     for (const socket of crowd) socket.destroy();
-    await comesTrue('its sockets are closed', () => descriptors() <= before.descriptors + 2);
+    await comesTrue('its sockets are closed', () => daemon.sockets <= before.descriptors + 2);
     await scraped();
   });
 

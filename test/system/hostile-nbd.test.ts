@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import * as net from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { comesTrue, turns } from '../fuzz/hostile-session.js';
@@ -14,7 +13,7 @@ const WRITE = 1;
 const CROWD = 10_000;
 const WAVE = 500;
 /**
- * What a daemon may grow by for reasons of its own while a test runs: V8's young and old space and its code (60 MiB were
+ * What a daemon may grow by for reasons of its own while a test runs: V8's young and old space and its code (80 MiB were
  * seen), pages of the journal's reserves and the map's cache, and what malloc keeps.
  */
 const OWN_GROWTH_BYTES = 128 * MIB;
@@ -35,28 +34,10 @@ afterAll(async () => {
   for (const cleanUp of cleanUps) await cleanUp();
 });
 
-function residentBytes(): number {
-  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${String(daemon.pid)}/status`, 'utf8'));
-  return Number(line?.[1]) * 1024;
-}
-
-/** Sockets of the daemon; the journal opens files of its own. */
-function descriptors(): number {
-  const folder = `/proc/${String(daemon.pid)}/fd`;
-  return readdirSync(folder).filter((fd) => {
-    try {
-      return readlinkSync(`${folder}/${fd}`).startsWith('socket:');
-    } catch {
-      // Closed meanwhile.
-      return false;
-    }
-  }).length;
-}
-
 /** A client that behaves: it writes blocks and reads them back for as long as it is let. */
 class GoodClient {
   rounds = 0;
-  residentMax = residentBytes();
+  residentMax = daemon.residentBytes;
   readonly #client: PipelinedClient;
   readonly #work: Promise<void>;
   #stopped = false;
@@ -91,7 +72,7 @@ class GoodClient {
       expect((await this.#client.send(WRITE, offset, { payload })).outcome).toBe(0);
       expect((await this.#client.read(offset, BLOCK)).equals(payload)).toBe(true);
       this.rounds += 1;
-      this.residentMax = Math.max(this.residentMax, residentBytes());
+      this.residentMax = Math.max(this.residentMax, daemon.residentBytes);
     }
   }
 }
@@ -122,7 +103,7 @@ describe('a daemon among hostile NBD clients', () => {
   it(`serves and stays small while ${String(CROWD)} connections are opened`, async () => {
     const good = await GoodClient.start();
     await good.served(50);
-    const before = { resident: residentBytes(), descriptors: descriptors() };
+    const before = { resident: daemon.residentBytes, descriptors: daemon.sockets };
     let opened = 0;
     while (opened < CROWD) {
       const to = (opened / WAVE) % 2 === 0 ? { path: daemon.socketPath } : address;
@@ -136,15 +117,15 @@ describe('a daemon among hostile NBD clients', () => {
       opened += wave.length;
       await good.served(1);
       // No more than 128 handshakes and what was there before.
-      expect(descriptors()).toBeLessThanOrEqual(before.descriptors + 128 + WAVE);
+      expect(daemon.sockets).toBeLessThanOrEqual(before.descriptors + 128 + WAVE);
       for (const socket of wave) socket.destroy();
     }
     expect(opened).toBeGreaterThanOrEqual(CROWD);
-    await comesTrue('its sockets are closed', () => descriptors() <= before.descriptors);
+    await comesTrue('its sockets are closed', () => daemon.sockets <= before.descriptors);
     // A handshake has a buffer of 16 KiB and a socket; with 128 of them that is below 8 MiB.
     expect(good.residentMax - before.resident).toBeLessThan(8 * MIB + OWN_GROWTH_BYTES);
     console.log(
-      `resident MiB: before ${mib(before.resident)}, most ${mib(good.residentMax)}, after ${mib(residentBytes())}`,
+      `resident MiB: before ${mib(before.resident)}, most ${mib(good.residentMax)}, after ${mib(daemon.residentBytes)}`,
     );
     await good.stop();
     // And whoever comes now is served.
@@ -157,7 +138,7 @@ describe('a daemon among hostile NBD clients', () => {
   it('serves and stays small while clients ask without reading the answers', async () => {
     const good = await GoodClient.start();
     await good.served(20);
-    const before = residentBytes();
+    const before = daemon.residentBytes;
     const flooding = 3;
     const floods = Array.from({ length: flooding }, (_, n) => {
       const each =
@@ -183,8 +164,8 @@ describe('a daemon among hostile NBD clients', () => {
   it('serves and stays small while clients stall in the middle of their longest payloads, again and again', async () => {
     const good = await GoodClient.start();
     await good.served(20);
-    const before = residentBytes();
-    const socketsBefore = descriptors();
+    const before = daemon.residentBytes;
+    const socketsBefore = daemon.sockets;
     const stalling = 4;
     for (let round = 0; round < 2; round += 1) {
       const sockets: net.Socket[] = [];
@@ -199,12 +180,14 @@ describe('a daemon among hostile NBD clients', () => {
       }
       await good.served(20);
       for (const socket of sockets) socket.destroy();
-      await comesTrue('its sockets are closed', () => descriptors() <= socketsBefore);
+      await comesTrue('its sockets are closed', () => daemon.sockets <= socketsBefore);
     }
     // 32 MiB each for those that stall now, as much for those of the round before until the collector has run, and 64
     // MiB of free buffers.
     expect(good.residentMax - before).toBeLessThan((2 * stalling * 33 + 64) * MIB + OWN_GROWTH_BYTES);
-    console.log(`resident MiB: before ${mib(before)}, most ${mib(good.residentMax)}, after ${mib(residentBytes())}`);
+    console.log(
+      `resident MiB: before ${mib(before)}, most ${mib(good.residentMax)}, after ${mib(daemon.residentBytes)}`,
+    );
     await good.stop();
   });
 
