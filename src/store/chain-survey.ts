@@ -4,7 +4,8 @@ import type { Files } from '../io/files.js';
 import type { Candidate, JournalScan, ScanResult, ScanSegment } from './journal/journal-scan.js';
 import { slotOfName } from './journal/segment-files.js';
 import type { SegmentHeader } from './journal/segment-header.js';
-import type { SegmentRow } from './journal/segment-table.js';
+import type { SegmentRow, SegmentTable } from './journal/segment-table.js';
+import { demandRead, type UnreadPages } from './journal/unread-pages.js';
 import { SEGMENT_HEADER_BYTES } from './limits.js';
 import { StoreError } from './store-error.js';
 
@@ -38,6 +39,10 @@ export interface SurveyOptions {
   readonly segmentBytes: number;
 }
 
+function isOf(nodeId: Uint8Array, header: SegmentHeader): boolean {
+  return header.nodeId.every((byte, n) => byte === nodeId[n]);
+}
+
 async function headersOf(
   options: SurveyOptions,
   dependencies: SurveyDependencies,
@@ -53,7 +58,7 @@ async function headersOf(
       });
     }
     if (header === null) continue;
-    if (!header.nodeId.every((byte, n) => byte === options.nodeId[n])) {
+    if (!isOf(options.nodeId, header)) {
       dependencies.log.warn({ slot }, 'store: a segment of another node lies in the journal folder; it is left alone');
       continue;
     }
@@ -62,14 +67,34 @@ async function headersOf(
   return headers;
 }
 
-/** Slots that have a file, in order. */
-export async function slotsPresent(journalPath: string, files: Files): Promise<number[]> {
+/** Slots that have a file. */
+async function slotsPresent(journalPath: string, files: Files): Promise<number[]> {
   const slots: number[] = [];
   for (const name of await files.list(journalPath)) {
     const slot = slotOfName(name);
     if (slot >= 0) slots.push(slot);
   }
   return slots;
+}
+
+/**
+ * Holds a map to the journal. A segment of this node that is newer than the map's checkpoint (`generation`) and that its
+ * segment table does not know means that the map is an old copy, or damaged: StoreError DAMAGED. IO where a header that
+ * would tell cannot be read.
+ */
+export async function demandRegistered(
+  options: Pick<SurveyOptions, 'journalPath' | 'nodeId'> & { table: SegmentTable; generation: number },
+  dependencies: Pick<SurveyDependencies, 'files' | 'readHeader'> & { unread: UnreadPages },
+): Promise<void> {
+  for (const slot of await slotsPresent(options.journalPath, dependencies.files)) {
+    if (options.table.has(slot)) continue;
+    const header = await dependencies.readHeader(slot);
+    demandRead(dependencies.unread.within(slot, 0, SEGMENT_HEADER_BYTES));
+    if (header === null || header === 'newer' || header.generation < options.generation) continue;
+    if (!isOf(options.nodeId, header)) continue;
+    const subject = `segment ${slot}`;
+    throw new StoreError(`the map does not know ${subject}`, { code: 'DAMAGED', subject });
+  }
 }
 
 /**

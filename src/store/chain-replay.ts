@@ -1,0 +1,189 @@
+import { assert } from '../base/assert.js';
+import { strandedSegment, surveyAll, surveySince, type ChainSurvey, type SurveyOptions } from './chain-survey.js';
+import type { EngineDependencies } from './engine.js';
+import {
+  JournalScan,
+  type Candidate,
+  type ChainLink,
+  type ScanResult,
+  type ScanSegment,
+  type ScanStart,
+} from './journal/journal-scan.js';
+import type { SegmentFiles } from './journal/segment-files.js';
+import { encodeSegmentHeader } from './journal/segment-header.js';
+import type { SegmentTable } from './journal/segment-table.js';
+import { demandRead, type UnreadPages } from './journal/unread-pages.js';
+import type { LeafWriter } from './leaf-writer.js';
+import { SEGMENT_HEADER_BYTES } from './limits.js';
+import type { MapChange } from './map/map-environment.js';
+import { layerKey } from './map/map-keys.js';
+import { dropCaches } from './old-segments.js';
+import { Replay } from './replay.js';
+import { StoreError } from './store-error.js';
+import type { StoredMap } from './stored-map.js';
+import { encodeRow } from './stored-rows.js';
+
+/** What walking the chain has found. */
+export interface ReplayedChain {
+  readonly survey: ChainSurvey;
+  /** null: there was nothing to read. */
+  readonly result: ScanResult | null;
+  readonly replay: Replay;
+  /** Layers that are refused. */
+  readonly refused: number;
+}
+
+export interface ChainReplayDependencies extends Pick<EngineDependencies, 'files' | 'checksums' | 'log'> {
+  readonly segmentFiles: SegmentFiles;
+  /** Pages of segments that this start could not read. */
+  readonly unread: UnreadPages;
+  readonly leaves: LeafWriter;
+  /** Commits to the map, using the reserve when the disk is full. */
+  readonly commit: (changes: readonly MapChange[]) => Promise<void>;
+}
+
+/**
+ * Walks the chain from the map's checkpoint, applies it to the map, and makes durable what it has applied. Nothing of the
+ * chain is changed but lost headers, which are written anew. For one walk.
+ */
+export class ChainReplay {
+  readonly #options: SurveyOptions;
+  readonly #io: ChainReplayDependencies;
+
+  constructor(options: SurveyOptions, dependencies: ChainReplayDependencies) {
+    this.#options = options;
+    this.#io = dependencies;
+  }
+
+  /** Throws StoreError IO where a page cannot be read that may hold what was acknowledged; NEWER_FORMAT; FileError. */
+  async run(stored: StoredMap): Promise<ReplayedChain> {
+    const { files, log, segmentFiles, leaves, commit } = this.#io;
+    const { survey, start } = await this.#survey(stored);
+    const ordinals = new Map([...stored.map.layers.values()].map((layer) => [layer.id, layer.ordinal]));
+    const walked = new Set<number>();
+    // Memory is bounded while the chain is read: leaves go to the map once what they say is durable.
+    let full = false;
+    const makeRoom = async (): Promise<void> => {
+      for (const slot of walked) await this.#sync(slot);
+      if (full) return;
+      await leaves
+        .writeDirty(() => Promise.resolve())
+        .catch((thrown: unknown) => {
+          // Then memory has to hold them, as much as the journal that is replayed can change.
+          full = thrown instanceof StoreError && thrown.code === 'FULL';
+          if (!full) throw thrown;
+        });
+    };
+    const replay = new Replay({ map: stored.map, log, makeRoom });
+    if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
+    const { segment, offset, sequence } = start;
+    if (sequence > 1 && stored.checkpoint === null) replay.gap(1, sequence, segment.slot, offset, '');
+    const candidates = survey.candidates.map((candidate) => candidate.segment.slot);
+    await dropCaches([segment.slot, ...candidates], { files, segmentFiles });
+    const scan = this.#scan(survey.candidates);
+    const result = await scan.run(start, {
+      record: (record, slot, at, payloadDamaged) => {
+        walked.add(slot);
+        return replay.record(record, slot, at, payloadDamaged);
+      },
+      gap: replay.gap.bind(replay),
+      headerLost: (lost, predecessor, nextSequence) => this.#rewriteHeader(lost, predecessor, nextSequence),
+    });
+    const stranded = await strandedSegment(survey, result, scan.durableUpTo.bind(scan));
+    scan.demandRead(result.last, result.cut, result.segments);
+    // What is rebuilt now would have to last.
+    if (stored.checkpoint === null) demandRead(replay.unread);
+    if (stranded !== null) {
+      const to = stranded.header?.nextSequence ?? result.sequence;
+      replay.gap(result.sequence, to, result.last.slot, result.cut, '');
+    }
+    const refused = replay.finish();
+    // A verdict must not be forgotten: behind the cut that this opening is about to make, nobody sees the damage again. But
+    // what only could not be read is looked at again: then no checkpoint leaves it behind either.
+    if (refused.length > 0 && replay.unread === '') {
+      const { rows } = stored;
+      const verdicts = refused.map((layer) => ({ ...layer.row(), ordinal: ordinals.get(layer.id) ?? 0 }));
+      await commit(verdicts.map((row) => rows.put(layerKey(row.id), encodeRow(row))));
+    }
+    // What was replayed becomes durable before anything is built on it: a later power loss must not take it back.
+    for (const each of result.segments) await this.#sync(each.slot);
+    return { survey, result, replay, refused: refused.length };
+  }
+
+  #scan(candidates: readonly Candidate[]): JournalScan {
+    const { files, segmentFiles, checksums, unread } = this.#io;
+    return new JournalScan({ candidates }, { files, segmentFiles, checksums, unread });
+  }
+
+  /** The segments that may matter and where the walk begins; null when there is nothing to read. */
+  async #survey({ checkpoint, table }: StoredMap): Promise<{ survey: ChainSurvey; start: ScanStart | null }> {
+    const scan = this.#scan([]);
+    const dependencies = { files: this.#io.files, log: this.#io.log, readHeader: scan.readHeader.bind(scan) };
+    if (checkpoint !== null) {
+      const stored = [...table.rows()];
+      const survey = await surveySince(
+        { ...this.#options, stored, generation: checkpoint.generation, sequence: checkpoint.sequence },
+        dependencies,
+      );
+      const row = stored.find((each) => each.slot === checkpoint.slot && each.generation === checkpoint.generation);
+      assert(row !== undefined, 'loading has checked that the segment of the checkpoint is registered');
+      const header = await scan.readHeader(row.slot);
+      const segmentBytes =
+        header !== null && header !== 'newer' && header.generation === row.generation
+          ? header.segmentBytes
+          : this.#options.segmentBytes;
+      return {
+        survey,
+        start: { segment: { ...row, segmentBytes }, offset: checkpoint.offset, sequence: checkpoint.sequence },
+      };
+    }
+    const survey = await surveyAll(this.#options, dependencies);
+    demandRead(this.#io.unread.elsewhere(new Set()));
+    const used = survey.candidates.filter((candidate) => candidate.header !== null);
+    // Files without a header in a store without a map: prepared, never used, taken over by the pool.
+    if (used.length === 0) return { survey: { ...survey, rows: [] }, start: null };
+    for (const row of survey.rows) table.put(row);
+    // Without a map the journal is read from its very beginning.
+    const newestFirst = used.toSorted((a, b) => b.segment.generation - a.segment.generation);
+    const first =
+      newestFirst.find((candidate) => candidate.header?.predecessor === null) ??
+      used.reduce((least, each) => (each.segment.generation < least.segment.generation ? each : least));
+    return {
+      survey,
+      start: { segment: first.segment, offset: SEGMENT_HEADER_BYTES, sequence: first.header?.nextSequence ?? 1 },
+    };
+  }
+
+  async #rewriteHeader(segment: ScanSegment, predecessor: ChainLink, nextSequence: number): Promise<void> {
+    const { files, segmentFiles, checksums, log } = this.#io;
+    log.warn({ slot: segment.slot }, 'store: the header of a segment is lost; it is written anew from the map');
+    const header = encodeSegmentHeader(
+      { ...segment, predecessor, nextSequence, durableUpTo: 0, nodeId: this.#options.nodeId },
+      checksums.crc32c.bind(checksums),
+    );
+    await files.write(await segmentFiles.open(segment.slot), 0, header);
+  }
+
+  /** A segment whose file is gone has been reported as damage; there is nothing of it to make durable. */
+  async #sync(slot: number): Promise<void> {
+    const file = await this.#io.segmentFiles.openIfThere(slot);
+    if (file !== null) await this.#io.files.sync(file);
+  }
+}
+
+/** Settles the segment table: the walked chain stays, everything that was ready or cut off is free. */
+export function settleSegments(table: SegmentTable, { survey, result }: ReplayedChain): void {
+  const segments = result?.segments ?? [];
+  const recent = new Set(survey.candidates.map((candidate) => candidate.segment.slot));
+  for (const slot of recent) {
+    if (segments.some((segment) => segment.slot === slot)) continue;
+    table.free(slot);
+  }
+  for (const segment of segments) {
+    const row = table.row(segment.slot);
+    const header = survey.candidates.find((candidate) => candidate.segment.slot === segment.slot)?.header;
+    assert(row.generation === segment.generation, 'a walked segment is registered');
+    const firstSequence = header?.nextSequence ?? row.firstSequence;
+    table.put({ ...row, state: 'chain', firstSequence });
+  }
+}
