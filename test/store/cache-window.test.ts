@@ -11,7 +11,7 @@ interface Dropped {
   readonly length: number;
 }
 
-function windowOver(bytesMax: number, closed: ReadonlySet<number> = new Set()) {
+function windowOver(bytesMax: number, gone: ReadonlySet<number> = new Set()) {
   const dropped: Dropped[] = [];
   const pins = new Map<number, number>();
   const failures = new Set<number>();
@@ -23,7 +23,7 @@ function windowOver(bytesMax: number, closed: ReadonlySet<number> = new Set()) {
     },
   } as unknown as Files;
   const segmentFiles = {
-    opened: (slot: number) => (closed.has(slot) ? undefined : (slot as FileId)),
+    openIfThere: (slot: number) => Promise.resolve(gone.has(slot) ? null : (slot as FileId)),
     pin: (slot: number) => pins.set(slot, (pins.get(slot) ?? 0) + 1),
     unpin: (slot: number) => pins.set(slot, (pins.get(slot) ?? 0) - 1),
   } as unknown as SegmentFiles;
@@ -56,7 +56,7 @@ describe('the journal in the page cache', () => {
     ]);
   });
 
-  it('opens no file for it, and goes on after a failure', async () => {
+  it('goes on when a segment is gone, and after a failure', async () => {
     const { window, dropped, failures } = windowOver(0, new Set([1]));
     window.written(1, 0, 4096);
     failures.add(4096);
@@ -64,6 +64,55 @@ describe('the journal in the page cache', () => {
     window.written(2, 8192, 4096);
     await window.settled();
     expect(dropped.map(({ offset }) => offset)).toEqual([4096, 8192]);
+  });
+
+  it('takes over what the window held before a start, in steps', async () => {
+    const { window, dropped } = windowOver(20 * MIB);
+    window.found([5, 7, 6], 9 * MIB);
+    await window.settled();
+    expect(dropped).toEqual([]);
+    window.written(8, 4096, 3 * MIB);
+    window.written(8, 4096 + 3 * MIB, 5 * MIB);
+    await window.settled();
+    // Of three old segments the window had room for the newest two.
+    expect(dropped).toEqual([
+      { file: 7, offset: 0, length: 4 * MIB },
+      { file: 7, offset: 4 * MIB, length: 4 * MIB },
+    ]);
+    window.written(8, 4096 + 8 * MIB, 3 * MIB);
+    await window.settled();
+    expect(dropped.at(-1)).toEqual({ file: 7, offset: 8 * MIB, length: MIB });
+  });
+
+  it('knows the segments of the last start', async () => {
+    let dropped = 0;
+    const world = await StoreWorld.make({
+      store: { journalCacheBytes: 8 * MIB, segmentBytes: 4 * MIB },
+      files: (real) => {
+        const drop = real.dropCache.bind(real);
+        real.dropCache = (file, offset, length) => {
+          // A start drops whole files, before it reads them.
+          if (length > 0) dropped += length;
+          return drop(file, offset, length);
+        };
+        return real;
+      },
+    });
+    onTestFinished(() => world.destroy());
+    await world.open();
+    const layer = await world.manager.createLayer(4096, 32 * MIB);
+    for (let at = 0; at < 7; at += 1) {
+      await perform(world.volume(layer), Operation.WRITE, at * MIB, MIB, { data: new Uint8Array(MIB).fill(at + 1) });
+    }
+    await world.close();
+    dropped = 0;
+    await world.open();
+    const again = world.volume(layer);
+    for (let at = 0; at < 4; at += 1) {
+      await perform(again, Operation.WRITE, at * MIB, MIB, { data: new Uint8Array(MIB).fill(at + 1) });
+    }
+    await world.store.engine?.journal.drain();
+    expect(dropped).toBeGreaterThan(0);
   });
 
   it('is bounded by the setting while a store writes, and costs no data', async () => {

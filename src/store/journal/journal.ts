@@ -98,6 +98,9 @@ export class Journal {
     this.#durable = options.sequence - 1;
     this.#io = dependencies;
     this.#cached = new CacheWindow({ bytesMax: options.cacheBytes }, dependencies);
+    const chain = [...dependencies.table.rows()].filter((row) => row.state === 'chain');
+    const slots = chain.toSorted((a, b) => a.generation - b.generation).map((row) => row.slot);
+    this.#cached.found(slots, options.segmentBytes);
   }
 
   get durable(): number {
