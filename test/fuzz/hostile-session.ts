@@ -1,5 +1,6 @@
 import * as net from 'node:net';
 import { SeededRandom } from '../base/seeded-random.js';
+import { turns } from '../base/waiting.js';
 import { applyEdit, drawEdit } from './mutations.js';
 
 /** How a client behaves that means no good: what it says, in which pieces, and how it leaves. */
@@ -96,20 +97,6 @@ export function signatureOf(answers: Buffer): string {
     if (magic === 0x668e33ef) seen.add(`c${answers.toString('hex', at + 4, at + 8)}`);
   }
   return [...seen].sort().join(' ');
-}
-
-/** Lets everything that is ready happen, here and in a server in this process. */
-export async function turns(count: number): Promise<void> {
-  for (let n = 0; n < count; n += 1) await new Promise<void>((resolve) => setImmediate(resolve));
-}
-
-/** Resolves as soon as `check` holds; rejects when it does not come to that. */
-export async function comesTrue(what: string, check: () => boolean): Promise<void> {
-  const deadline = Date.now() + HANG_MS;
-  while (!check()) {
-    if (Date.now() > deadline) throw new Error(`not after ${String(HANG_MS)} ms: ${what}`);
-    await turns(1);
-  }
 }
 
 export function describePlan(plan: HostilePlan): string {

@@ -7,7 +7,7 @@ import { MemoryDevice } from '../../src/device/memory-device.js';
 import { temporaryFolder } from '../base/temporary-folder.js';
 import { makeCertificates } from '../nbd/certificates.js';
 import { run } from '../nbd/programs.js';
-import { TestServer } from '../nbd/test-server.js';
+import { NOTHING_HELD, TestServer } from '../nbd/test-server.js';
 import { WireClient, infoData, metaData, option, request, u32, type WireRequest } from '../nbd/wire-client.js';
 import { needs } from '../system/needs.js';
 import { corpusOf, keepInCorpus } from './corpus.js';
@@ -27,7 +27,6 @@ interface World {
 async function start(): Promise<World> {
   const device = new MemoryDevice({ sizeBytes: VOLUME_BYTES });
   const server = await TestServer.start({ exports: { v: { device, description: 'a volume' } } });
-  onTestFinished(() => server.stop());
   const proxy = await RecordingProxy.start({ path: server.socketPath });
   return { server, proxy, uri: `nbd+unix:///v?socket=${proxy.socketPath}` };
 }
@@ -36,13 +35,12 @@ async function start(): Promise<World> {
 async function eventsOf(bytes: Uint8Array): Promise<string[]> {
   const device = new MemoryDevice({ sizeBytes: VOLUME_BYTES });
   const server = await TestServer.start({ exports: { v: { device } } });
-  onTestFinished(() => server.stop());
   const client = await server.connect();
   client.send(Buffer.from(bytes));
   client.end();
   await client.whenClosed;
   await server.server.drain();
-  expect(server.server.usage()).toEqual({ connections: 0, negotiating: 0, requestsInFlight: 0, bufferBytes: 0 });
+  expect(server.server.usage()).toEqual(NOTHING_HELD);
   return server.events;
 }
 
@@ -226,7 +224,6 @@ it('a session under TLS is recorded as it is on the wire', async (context) => {
     exports: { v: { device } },
     tls: { mode: 'required', options: certificates.server },
   });
-  onTestFinished(() => server.stop());
   const proxy = await RecordingProxy.start({ path: server.socketPath });
   const client = await WireClient.connect({ path: proxy.socketPath });
   onTestFinished(() => client.destroy());

@@ -1,78 +1,31 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
-import { MemoryDevice } from '../../src/device/memory-device.js';
-import { SeededRandom } from '../base/seeded-random.js';
+import { describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../base/temporary-folder.js';
 import { makeCertificates } from '../nbd/certificates.js';
-import { RECEIVE_PATHS, TestServer, type TestServerOptions } from '../nbd/test-server.js';
+import { RECEIVE_PATHS, type TestServer } from '../nbd/test-server.js';
 import { needs } from '../system/needs.js';
+import { beset, startBeset } from './beset-server.js';
 import { corpusOf, keepInCorpus } from './corpus.js';
 import { FUZZ_TIMEOUT_MS, SEED, replayedWith, runs } from './fuzzing.js';
-import { comesTrue, describePlan, hostilePlan, play, signatureOf, type HostilePlan } from './hostile-session.js';
-import { ScatteredDevice } from './scattered-device.js';
-import { WITNESS_BYTES, WITNESS_MARK, Witness } from './witness.js';
+import { describePlan, hostilePlan, play, signatureOf, type HostilePlan } from './hostile-session.js';
+import { WITNESS_MARK } from './witness.js';
 
-const VOLUME_BYTES = 256 * 1024;
 /** Hostile sessions at once. */
 const AT_ONCE = 12;
 const KEEPS = process.env['FUZZ_KEEP'] === '1';
-const NOTHING_HELD = { connections: 0, negotiating: 0, requestsInFlight: 0, bufferBytes: 0 };
 
-const servers: TestServer[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
-
-async function start(options: Partial<TestServerOptions> = {}): Promise<TestServer> {
-  const server = await TestServer.start({
-    exports: {
-      v: { device: new ScatteredDevice(VOLUME_BYTES, new SeededRandom(SEED)), description: 'a volume' },
-      'witness-0': { device: new MemoryDevice({ sizeBytes: WITNESS_BYTES }) },
-      'witness-1': { device: new MemoryDevice({ sizeBytes: WITNESS_BYTES }) },
-    },
-    ...options,
-  });
-  servers.push(server);
-  return server;
-}
-
-const descriptors = (): number => readdirSync('/proc/self/fd').length;
 const sessions = (): Uint8Array[] => corpusOf('sessions').map(({ bytes }) => bytes);
 
-/**
- * Plays all plans, some at once, while two witnesses work on the same server; then nothing may be left of them. Answers
- * what each was told.
- */
+/** Plays all plans beside two witnesses; then nothing may be left of them. Answers what each was told. */
 async function survives(server: TestServer, plans: Iterable<HostilePlan>): Promise<Map<string, HostilePlan>> {
-  const before = descriptors();
-  const witnesses = [await Witness.start(server, 'witness-0', 0), await Witness.start(server, 'witness-1', 1)];
   const kinds = new Map<string, HostilePlan>();
-  const queue = plans[Symbol.iterator]();
-  let opened = 0;
-  const worker = async (): Promise<void> => {
-    for (let next = queue.next(); next.done !== true; next = queue.next()) {
-      opened += 1;
-      const answers = await attempt(server, next.value);
-      kinds.set(signatureOf(answers), next.value);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  expect(opened).toBeGreaterThan(0);
-  // The witnesses alone are left: everything that sessions held has come back.
-  await comesTrue('the hostile sessions are gone', () => {
-    const { connections, negotiating } = server.server.usage();
-    return connections === 2 && negotiating === 0 && server.opened - server.closed === 2;
+  await beset(server, plans, {
+    witnesses: 2,
+    atOnce: AT_ONCE,
+    play: async (plan) => kinds.set(signatureOf(await attempt(server, plan)), plan),
   });
-  for (const witness of witnesses) {
-    await witness.stop();
-    expect(witness.rounds).toBeGreaterThan(0);
-  }
-  await comesTrue('the witnesses are gone', () => server.server.usage().connections === 0);
-  expect(server.opened).toBe(server.closed);
-  expect(server.server.usage()).toEqual(NOTHING_HELD);
-  expect(server.statistics.inFlight).toBe(0);
-  await comesTrue('the descriptors are closed', () => descriptors() <= before);
   return kinds;
 }
 
@@ -95,7 +48,7 @@ function* mutatedPlans(count: number, salt: number): Generator<HostilePlan> {
 
 describe.each(RECEIVE_PATHS)('sessions, bytes $path', ({ copying }) => {
   it('of the corpus end, and leave nothing behind', async () => {
-    const server = await start({ copying });
+    const server = await startBeset(SEED, { copying });
     const plans = sessions().flatMap((bytes) =>
       (['unix', 'tcp'] as const).flatMap((transport) =>
         (['fin', 'reset'] as const).map((leaves): HostilePlan => ({
@@ -114,7 +67,7 @@ describe.each(RECEIVE_PATHS)('sessions, bytes $path', ({ copying }) => {
   it(
     `with changed bytes end, disturb nobody and leave nothing behind (${replayedWith})`,
     async () => {
-      const server = await start({ copying });
+      const server = await startBeset(SEED, { copying });
       const kinds = await survives(server, mutatedPlans(runs(400), copying ? 1 : 0));
       // The fuzzer must come past the handshake, and see many ways of being refused.
       expect(server.count('connected')).toBeGreaterThan(20);
@@ -133,7 +86,7 @@ describe.each(RECEIVE_PATHS)('sessions, bytes $path', ({ copying }) => {
         ...{ requestsInFlightMax: 4, sessionBytesMax: 1_200_000, serverBytesMax: 1_200_000, outputBytesMax: 65_536 },
         ...{ payloadBytesMax: 65_536, optionBytesMax: 8192, optionSkipBytesMax: 20_000, optionsMax: 8 },
       };
-      const server = await start({ copying, limits });
+      const server = await startBeset(SEED, { copying, limits });
       await survives(server, mutatedPlans(runs(250), 1_000_003));
       expect(server.count('connected')).toBeGreaterThan(10);
     },
@@ -146,9 +99,8 @@ describe('sessions under TLS', () => {
     `end when the bytes are not TLS, and leave nothing behind (${replayedWith})`,
     async (context) => {
       needs(context, 'openssl');
-      const made = await start();
-      const certificates = await makeCertificates(made.folder);
-      const server = await start({ tls: { mode: 'optional', options: certificates.server } });
+      const certificates = await makeCertificates(await temporaryFolder());
+      const server = await startBeset(SEED, { tls: { mode: 'optional', options: certificates.server } });
       const starts = corpusOf('sessions-tls').map(({ bytes }) => bytes);
       const plans = Array.from({ length: runs(150) }, (_, n) => hostilePlan((SEED + n * 104_729) | 0, starts));
       await survives(server, plans);

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../base/manual-clock.js';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import { TestServer, type TestServerOptions } from './test-server.js';
@@ -19,19 +19,12 @@ const FLAGS_READ_WRITE = 0x0d6d;
 const FLAGS_WITH_DF = FLAGS_READ_WRITE | 0x80;
 const FLAGS_READ_ONLY = 0x050f;
 
-const servers: TestServer[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
-
 function device(): MemoryDevice {
   return new MemoryDevice({ sizeBytes: 0x40000 });
 }
 
-async function start(options: Partial<TestServerOptions> = {}): Promise<TestServer> {
-  const server = await TestServer.start({ exports: { alpha: { device: device(), description: 'first' } }, ...options });
-  servers.push(server);
-  return server;
+function start(options: Partial<TestServerOptions> = {}): Promise<TestServer> {
+  return TestServer.start({ exports: { alpha: { device: device(), description: 'first' } }, ...options });
 }
 
 async function negotiating(server: TestServer, clientFlags = 3): Promise<WireClient> {

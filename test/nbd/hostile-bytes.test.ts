@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import {
   decodeInfoRequest,
@@ -7,15 +7,10 @@ import {
   decodeString,
 } from '../../src/nbd/handshake-codec.js';
 import { SeededRandom } from '../base/seeded-random.js';
-import { RECEIVE_PATHS, TestServer } from './test-server.js';
+import { NOTHING_HELD, RECEIVE_PATHS, TestServer } from './test-server.js';
 import { infoData, metaData, option, request, u32 } from './wire-client.js';
 
 const SEED = 20261;
-
-const servers: TestServer[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
 
 function number(dice: SeededRandom, below: number): number {
   return Buffer.from(dice.bytes(4)).readUInt32BE(0) % below;
@@ -52,7 +47,6 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       exports: { v: { device: new MemoryDevice({ sizeBytes: 1 << 20 }) } },
       copying,
     });
-    servers.push(server);
     const dice = new SeededRandom(SEED);
     for (let i = 0; i < 200; i += 1) {
       const client = await server.connect();
@@ -62,7 +56,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       await client.whenClosed;
     }
     await server.server.drain();
-    expect(server.server.usage()).toEqual({ connections: 0, negotiating: 0, requestsInFlight: 0, bufferBytes: 0 });
+    expect(server.server.usage()).toEqual(NOTHING_HELD);
     expect([server.opened - server.closed, server.statistics.inFlight]).toEqual([0, 0]);
     expect(server.count('connected')).toBeGreaterThan(20);
     expect(server.count('handshake')).toBeGreaterThan(20);

@@ -1,39 +1,17 @@
-import { readdirSync } from 'node:fs';
 import * as net from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import { MemoryDevice } from '../../src/device/memory-device.js';
-import { SeededRandom } from '../base/seeded-random.js';
-import { corpusOf } from '../fuzz/corpus.js';
-import { comesTrue, play, type HostilePlan } from '../fuzz/hostile-session.js';
-import { ScatteredDevice } from '../fuzz/scattered-device.js';
-import { WITNESS_BYTES, Witness } from '../fuzz/witness.js';
+import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../base/manual-clock.js';
-import { RECEIVE_PATHS, TestServer, type TestServerOptions } from './test-server.js';
+import { comesTrue } from '../base/waiting.js';
+import { beset, startBeset } from '../fuzz/beset-server.js';
+import { corpusOf } from '../fuzz/corpus.js';
+import { play, type HostilePlan } from '../fuzz/hostile-session.js';
+import { Witness } from '../fuzz/witness.js';
+import { NOTHING_HELD, RECEIVE_PATHS } from './test-server.js';
 import { infoData, option, request, u32 } from './wire-client.js';
 
 const SEED = 777;
-const VOLUME_BYTES = 256 * 1024;
 const AT_ONCE = 16;
-const NOTHING_HELD = { connections: 0, negotiating: 0, requestsInFlight: 0, bufferBytes: 0 };
 
-const servers: TestServer[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
-
-async function start(options: Partial<TestServerOptions> = {}): Promise<TestServer> {
-  const server = await TestServer.start({
-    exports: {
-      v: { device: new ScatteredDevice(VOLUME_BYTES, new SeededRandom(SEED)), description: 'a volume' },
-      'witness-0': { device: new MemoryDevice({ sizeBytes: WITNESS_BYTES }) },
-    },
-    ...options,
-  });
-  servers.push(server);
-  return server;
-}
-
-const descriptors = (): number => readdirSync('/proc/self/fd').length;
 const session = (name: string): Uint8Array => corpusOf('sessions').find((each) => each.name === `${name}-1.bin`)!.bytes;
 
 /** Every place where the bytes mean something else, and a few between: payloads are the same all along. */
@@ -41,24 +19,6 @@ function places(bytes: Uint8Array): number[] {
   const all = Array.from({ length: bytes.length + 1 }, (_, at) => at);
   const isPayload = (at: number): boolean => at > 8 && bytes.subarray(at - 8, at).every((byte) => byte === bytes[at]);
   return all.filter((at) => !isPayload(at) || at % 509 === 0);
-}
-
-/** Each plan beside a witness that must be served all along; nothing of the plans stays behind. */
-async function withWitness(server: TestServer, plans: readonly HostilePlan[]): Promise<void> {
-  const before = descriptors();
-  const witness = await Witness.start(server, 'witness-0', 0);
-  const queue = plans[Symbol.iterator]();
-  const worker = async (): Promise<void> => {
-    for (const plan of queue) await play(plan, server);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  await comesTrue('only the witness is left', () => server.server.usage().connections === 1);
-  await witness.stop();
-  expect(witness.rounds).toBeGreaterThan(0);
-  await comesTrue('nothing is held', () => server.server.usage().connections === 0);
-  expect(server.server.usage()).toEqual(NOTHING_HELD);
-  expect([server.opened - server.closed, server.statistics.inFlight]).toEqual([0, 0]);
-  await comesTrue('the descriptors are closed', () => descriptors() <= before);
 }
 
 describe.each(RECEIVE_PATHS)('a client that leaves in the middle, bytes $path', ({ copying }) => {
@@ -79,7 +39,8 @@ describe.each(RECEIVE_PATHS)('a client that leaves in the middle, bytes $path', 
           };
         }),
       );
-      await withWitness(await start({ copying }), plans);
+      const server = await startBeset(SEED, { copying });
+      await beset(server, plans, { witnesses: 1, atOnce: AT_ONCE, play: (plan) => play(plan, server) });
     },
   );
 });
@@ -118,7 +79,7 @@ describe.each(RECEIVE_PATHS)('a client that stalls, bytes $path', ({ copying }) 
 
   it('anywhere leaves others served, is cut off in its handshake, and holds one buffer after it', async () => {
     const clock = new ManualClock();
-    const server = await start({ copying, clock, limits: { handshakeMsMax: 1000 } });
+    const server = await startBeset(SEED, { copying, clock, limits: { handshakeMsMax: 1000 } });
     const witness = await Witness.start(server, 'witness-0', 0);
     const stalled: net.Socket[] = [];
     const over: Promise<void>[] = [];
@@ -158,7 +119,7 @@ describe.each(RECEIVE_PATHS)('a client that stalls, bytes $path', ({ copying }) 
 describe.each(RECEIVE_PATHS)('a client that floods, bytes $path', ({ copying }) => {
   it('and reads no reply holds what its limits say, and the others are served', async () => {
     const limits = { sessionBytesMax: 2 << 20, outputBytesMax: 512 * 1024, requestsInFlightMax: 64 };
-    const server = await start({ copying, limits });
+    const server = await startBeset(SEED, { copying, limits });
     const witness = await Witness.start(server, 'witness-0', 0);
     const floods = [
       request({ type: 0, offset: 0, length: 65_536 }),

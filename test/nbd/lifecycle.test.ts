@@ -1,32 +1,22 @@
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as path from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import { NbdError } from '../../src/nbd/nbd-error.js';
 import { NbdServer } from '../../src/nbd/server.js';
 import { ManualClock } from '../base/manual-clock.js';
 import { SystemClock } from '../../src/base/system-clock.js';
 import { temporaryFolder } from '../base/temporary-folder.js';
+import { comesTrue } from '../base/waiting.js';
 import { HeldDevice } from './held-device.js';
-import { RECEIVE_PATHS, TestServer, type TestServerOptions } from './test-server.js';
+import { NOTHING_HELD, RECEIVE_PATHS, TestServer } from './test-server.js';
 import { infoData, metaData, option, request, u32 } from './wire-client.js';
 
 const READ = 0;
 const WRITE = 1;
 const FLUSH = 3;
 const ESHUTDOWN = 108;
-
-const servers: TestServer[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
-
-async function start(options: TestServerOptions): Promise<TestServer> {
-  const server = await TestServer.start(options);
-  servers.push(server);
-  return server;
-}
 
 describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
   /** A session with everything in it: options, writes short and long, refused ones, reads, block status, DISC. */
@@ -48,7 +38,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     ['goes away', true],
   ])('a client that %s after any byte of a session leaves nothing behind', async (_what, abruptly) => {
     const device = new MemoryDevice({ sizeBytes: 1 << 20 });
-    const server = await start({ exports: { v: { device } }, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, copying });
     for (let length = 0; length <= recorded.length; length += 1) {
       const client = await server.connect();
       if (length > 0) client.send(recorded.subarray(0, length));
@@ -57,7 +47,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       await server.until(() => server.count('handshake') + server.count('disconnected') === length + 1);
       client.destroy();
     }
-    expect(server.server.usage()).toEqual({ connections: 0, negotiating: 0, requestsInFlight: 0, bufferBytes: 0 });
+    expect(server.server.usage()).toEqual(NOTHING_HELD);
     expect(server.opened).toBe(server.closed);
     expect(server.statistics.inFlight).toBe(0);
     expect(server.count('disconnected')).toBeGreaterThan(100);
@@ -65,7 +55,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
 
   it('a client that goes away in the middle of a long payload leaves nothing behind', async () => {
     const device = new MemoryDevice({ sizeBytes: 4 << 20 });
-    const server = await start({ exports: { v: { device } }, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, copying });
     const long = request({ type: WRITE, payload: Buffer.alloc(1 << 20, 7) });
     for (const [i, length] of [28, 29, 70_000, 300_000, 1 << 20, long.length].entries()) {
       const client = await server.connect();
@@ -81,7 +71,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
 
   it('what the device still owns when a client goes away stays untouched until it is done', async () => {
     const device = new HeldDevice();
-    const server = await start({ exports: { v: { device } }, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, copying });
     const client = await server.connect();
     await client.go('v');
     client.send(request({ type: WRITE, payload: Buffer.alloc(9000, 5) }), request({ type: READ, length: 4096 }));
@@ -112,7 +102,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
 
   it('kick drops one client, or all of a volume, and says whom', async () => {
     const device = new MemoryDevice({ sizeBytes: 1 << 20 });
-    const server = await start({ exports: { v: { device }, w: { device } }, copying });
+    const server = await TestServer.start({ exports: { v: { device }, w: { device } }, copying });
     const clients = [await server.connect(), await server.connect(), await server.connectTcp(), await server.connect()];
     for (const [i, client] of clients.entries()) await client.go(i === 3 ? 'w' : 'v');
     const reports = server.server.connections('id-v');
@@ -132,7 +122,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
 
   it('disconnectAll waits until the device owns nothing of the volume', async () => {
     const device = new HeldDevice();
-    const server = await start({ exports: { v: { device }, w: { device: new HeldDevice() } }, copying });
+    const server = await TestServer.start({ exports: { v: { device }, w: { device: new HeldDevice() } }, copying });
     const client = await server.connect();
     await client.go('v');
     client.send(request({ type: FLUSH }), request({ type: READ, length: 1000 }));
@@ -154,7 +144,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
 
   it('drain answers what is in flight, refuses what comes, and ends', async () => {
     const device = new HeldDevice();
-    const server = await start({ exports: { v: { device } }, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, copying });
     const client = await server.connect();
     await client.go('v');
     const idle = await server.connect();
@@ -173,7 +163,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     expect([last.cookie, last.error]).toEqual([1n, 0]);
     expect((await client.readToEnd()).length).toBe(0);
     await drained;
-    expect(server.server.usage()).toEqual({ connections: 0, negotiating: 0, requestsInFlight: 0, bufferBytes: 0 });
+    expect(server.server.usage()).toEqual(NOTHING_HELD);
     await expect(server.connect()).rejects.toThrow();
     await expect(server.connectTcp()).rejects.toThrow();
     expect(fs.existsSync(server.socketPath)).toBe(false);
@@ -182,7 +172,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
   it('drain cuts those who are not done by its deadline', async () => {
     const clock = new ManualClock();
     const device = new HeldDevice();
-    const server = await start({ exports: { v: { device } }, copying, clock, limits: { drainMsMax: 3000 } });
+    const server = await TestServer.start({ exports: { v: { device } }, copying, clock, limits: { drainMsMax: 3000 } });
     const client = await server.connect();
     await client.go('v');
     client.send(request({ type: FLUSH }));
@@ -199,13 +189,13 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
   it('a client that does not take its last replies is cut after a while', async () => {
     const clock = new ManualClock();
     const device = new MemoryDevice({ sizeBytes: 8 << 20 });
-    const server = await start({ exports: { v: { device } }, copying, clock, limits: { drainMsMax: 3000 } });
+    const server = await TestServer.start({ exports: { v: { device } }, copying, clock, limits: { drainMsMax: 3000 } });
     const client = await server.connect();
     await client.go('v');
     client.pause();
     client.send(request({ type: READ, length: 8 << 20 }));
     await server.until(() => server.count('connected') === 1);
-    while (server.statistics.operations[0] === 0) await new Promise(setImmediate);
+    await comesTrue('a read is done', () => server.statistics.operations[0] > 0);
     const drained = server.server.drain();
     clock.advance(3000);
     await drained;
@@ -218,7 +208,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
       Array.from({ length: 200 }, (_, i) => [`v${String(i)}`, { device: new MemoryDevice({ sizeBytes: 8192 }) }]),
     );
     const limits = { negotiationOutputBytesMax: 64 << 20, handshakeMsMax: 5000 };
-    const server = await start({ exports: names, copying, clock, limits });
+    const server = await TestServer.start({ exports: names, copying, clock, limits });
     const client = await server.connect();
     await client.greet();
     client.pause();
@@ -231,14 +221,14 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     expect(server.server.usage().connections).toBe(2);
     clock.advance(5000);
     await server.until(() => server.count('handshake') === 1);
-    while (server.server.usage().connections > 0) await new Promise(setImmediate);
+    await comesTrue('the connections are gone', () => server.server.usage().connections === 0);
     await server.server.close();
     expect(server.server.usage().connections).toBe(0);
   });
 
   it('close ends everything, and twice is once', async () => {
     const device = new MemoryDevice({ sizeBytes: 1 << 20 });
-    const server = await start({ exports: { v: { device } }, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, copying });
     const client = await server.connect();
     await client.go('v');
     const negotiating = await server.connect();

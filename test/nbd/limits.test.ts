@@ -1,25 +1,14 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import { CHUNK_BYTES, CHUNK_SLACK_BYTES, DEFAULT_NBD_LIMITS, assertNbdLimits } from '../../src/nbd/limits.js';
 import { HeldDevice } from './held-device.js';
-import { RECEIVE_PATHS, TestServer, type TestServerOptions } from './test-server.js';
+import { RECEIVE_PATHS, TestServer } from './test-server.js';
 import { infoData, option, request } from './wire-client.js';
 
 const READ = 0;
 const WRITE = 1;
 const KIB = 1024;
 const CHUNK = CHUNK_BYTES + CHUNK_SLACK_BYTES;
-
-const servers: TestServer[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
-
-async function start(options: TestServerOptions): Promise<TestServer> {
-  const server = await TestServer.start(options);
-  servers.push(server);
-  return server;
-}
 
 /** A memory device that calls back at each request, so that a test can look at the server at its fullest. */
 class WatchedDevice extends MemoryDevice {
@@ -38,7 +27,11 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     const slowDevice = new WatchedDevice({ sizeBytes: 1 << 20 });
     const device = new MemoryDevice({ sizeBytes: 1 << 20 });
     const limits = { outputBytesMax: 512 * KIB, sessionBytesMax: 2048 * KIB };
-    const server = await start({ exports: { slow: { device: slowDevice }, v: { device } }, limits, copying });
+    const server = await TestServer.start({
+      exports: { slow: { device: slowDevice }, v: { device } },
+      limits,
+      copying,
+    });
     let heldMax = 0;
     slowDevice.watch = () => {
       heldMax = Math.max(heldMax, server.server.usage().bufferBytes);
@@ -64,7 +57,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
   it('requests in flight are bounded, and go on as they complete', async () => {
     const device = new HeldDevice();
     let inFlightMax = 0;
-    const server = await start({ exports: { v: { device } }, limits: { requestsInFlightMax: 8 }, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, limits: { requestsInFlightMax: 8 }, copying });
     device.onSubmit = () => {
       inFlightMax = Math.max(inFlightMax, device.held.length);
     };
@@ -86,7 +79,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
   ])('memory for %s payloads is bounded while the device keeps them', async (_what, length, count) => {
     const device = new HeldDevice(64 << 20);
     const limits = { sessionBytesMax: 1200 * KIB };
-    const server = await start({ exports: { v: { device } }, limits, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, limits, copying });
     let heldMax = 0;
     device.onSubmit = () => {
       heldMax = Math.max(heldMax, server.server.usage().bufferBytes);
@@ -113,7 +106,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
   it('above the limit of the whole server every session still goes on, one request at a time', async () => {
     const device = new HeldDevice(64 << 20);
     const limits = { sessionBytesMax: 1024 * KIB, serverBytesMax: 1024 * KIB };
-    const server = await start({ exports: { v: { device } }, limits, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, limits, copying });
     const clients = await Promise.all([server.connect(), server.connect(), server.connect()]);
     const count = 20;
     for (const client of clients) {
@@ -131,7 +124,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
 
   it('an idle session keeps one receive buffer', async () => {
     const device = new MemoryDevice({ sizeBytes: 1 << 20 });
-    const server = await start({ exports: { v: { device } }, copying });
+    const server = await TestServer.start({ exports: { v: { device } }, copying });
     const client = await server.connect();
     await client.go('v');
     await client.ask({ type: READ, length: 300_000 });
@@ -147,7 +140,7 @@ describe('connections', () => {
   const exports = { v: { device: new MemoryDevice({ sizeBytes: 1 << 20 }) } };
 
   it('one too many is closed at once, and told', async () => {
-    const server = await start({
+    const server = await TestServer.start({
       exports,
       limits: { connectionsMax: 2, negotiatingMax: 2, connectionsPerVolumeMax: 2 },
     });
@@ -162,7 +155,7 @@ describe('connections', () => {
   });
 
   it('handshakes do not take the places of those who work', async () => {
-    const server = await start({ exports, limits: { negotiatingMax: 2 } });
+    const server = await TestServer.start({ exports, limits: { negotiatingMax: 2 } });
     const worker = await server.connect();
     await worker.go('v');
     for (const client of [await server.connect(), await server.connect()]) await client.greet();
@@ -173,7 +166,7 @@ describe('connections', () => {
 
   it('of one volume are counted by volume', async () => {
     const two = { ...exports, w: { device: new MemoryDevice({ sizeBytes: 1 << 20 }) } };
-    const server = await start({ exports: two, limits: { connectionsPerVolumeMax: 1 } });
+    const server = await TestServer.start({ exports: two, limits: { connectionsPerVolumeMax: 1 } });
     await (await server.connect()).go('v');
     const second = await server.connect();
     await second.greet();

@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { onTestFinished } from 'vitest';
 import type { Clock } from '../../src/base/clock.js';
 import { SystemClock } from '../../src/base/system-clock.js';
 import type { BlockDevice } from '../../src/device/block-device.js';
@@ -30,6 +31,9 @@ export interface TestServerOptions {
   /** Receive by copying, as on TLS, although descriptors can be duplicated. */
   readonly copying?: boolean;
 }
+
+/** `usage()` of a server on which nothing is left of its sessions. */
+export const NOTHING_HELD = { connections: 0, negotiating: 0, requestsInFlight: 0, bufferBytes: 0 };
 
 /** A server on a unix socket (and TCP) in a temporary folder, with a record of what it tells. */
 export class TestServer {
@@ -89,8 +93,10 @@ export class TestServer {
     );
   }
 
+  /** A server that listens until the running test has ended, however it ended. */
   static async start(options: TestServerOptions): Promise<TestServer> {
     const test = new TestServer(options);
+    onTestFinished(() => test.#stop());
     const mode = options.tls?.mode ?? 'none';
     await test.server.listenUnix(test.socketPath, 0o600, mode);
     test.port = (await test.server.listenTcp('127.0.0.1', 0, mode)).port;
@@ -124,7 +130,7 @@ export class TestServer {
     return this.events.filter((each) => each.startsWith(prefix)).length;
   }
 
-  async stop(): Promise<void> {
+  async #stop(): Promise<void> {
     for (const client of this.#clients) client.destroy();
     // The folder goes first: it must not stay behind when a test fails because a session does not end.
     fs.rmSync(this.folder, { recursive: true, force: true });

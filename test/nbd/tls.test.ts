@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import * as tls from 'node:tls';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import { NbdError } from '../../src/nbd/nbd-error.js';
 import { TlsTerminator } from '../../src/nbd/tls-terminator.js';
@@ -23,22 +23,18 @@ if (noOpenssl !== '') sayAloud(`TLS (${noOpenssl})`);
 
 describe.skipIf(noOpenssl !== '')('TLS', () => {
   let certificates: Certificates;
-  const servers: TestServer[] = [];
 
   beforeAll(async () => {
     certificates = await makeCertificates(fs.mkdtempSync(path.join(os.tmpdir(), 'nbd-tls-')));
   });
   afterAll(() => fs.rmSync(certificates.folder, { recursive: true, force: true }));
-  afterEach(async () => {
-    for (const server of servers.splice(0)) await server.stop();
-  });
 
-  async function start(
+  function start(
     mode: TlsMode,
     wants: { clients?: boolean } = {},
     options: Partial<TestServerOptions> = {},
   ): Promise<TestServer> {
-    const server = await TestServer.start({
+    return TestServer.start({
       exports: { v: { device: new MemoryDevice({ sizeBytes: 8 << 20 }) } },
       tls: {
         mode,
@@ -49,8 +45,6 @@ describe.skipIf(noOpenssl !== '')('TLS', () => {
       },
       ...options,
     });
-    servers.push(server);
-    return server;
   }
 
   async function ask(client: WireClient, number: number, data?: Buffer): Promise<number> {

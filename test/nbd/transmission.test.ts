@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Operation, RequestFlag, type DeviceFault } from '../../src/device/block-device.js';
 import { DeviceError } from '../../src/device/device-error.js';
 import { MemoryDevice } from '../../src/device/memory-device.js';
@@ -29,17 +29,6 @@ const ENOTSUP = 95;
 const ESHUTDOWN = 108;
 const SIZE = 1 << 20;
 
-const servers: TestServer[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
-
-async function start(options: TestServerOptions): Promise<TestServer> {
-  const server = await TestServer.start(options);
-  servers.push(server);
-  return server;
-}
-
 function random(seed: number, count: number): Buffer {
   return Buffer.from(new SeededRandom(seed).bytes(count));
 }
@@ -50,7 +39,7 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     wants: { structured?: boolean; contexts?: string[] } = {},
     options: Partial<TestServerOptions> = {},
   ): Promise<{ server: TestServer; client: WireClient }> {
-    const server = await start({ exports: { v: { device } }, copying, ...options });
+    const server = await TestServer.start({ exports: { v: { device } }, copying, ...options });
     const client = await server.connect();
     await client.go('v', wants);
     return { server, client };
@@ -484,7 +473,10 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
   });
 
   it('half a request behind GO is completed by what comes later', async () => {
-    const server = await start({ exports: { v: { device: new MemoryDevice({ sizeBytes: SIZE }) } }, copying });
+    const server = await TestServer.start({
+      exports: { v: { device: new MemoryDevice({ sizeBytes: SIZE }) } },
+      copying,
+    });
     const client = await server.connect();
     await client.greet();
     const payload = random(3, 150_000);

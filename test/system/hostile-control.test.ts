@@ -7,7 +7,7 @@ import { findDaemon } from '../../src/ipc/client-discovery.js';
 import { registryPlace } from '../../src/ipc/daemon-registry.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { SEED, replayedWith, runs, FUZZ_TIMEOUT_MS } from '../fuzz/fuzzing.js';
-import { comesTrue } from '../fuzz/hostile-session.js';
+import { comesTrue } from '../base/waiting.js';
 import { applyEdit, drawEdit } from '../fuzz/mutations.js';
 import { RecordingProxy } from '../fuzz/recording-proxy.js';
 import { DaemonProcess } from './daemon-process.js';

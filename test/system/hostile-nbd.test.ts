@@ -1,6 +1,6 @@
 import * as net from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { comesTrue, turns } from '../fuzz/hostile-session.js';
+import { comesTrue, turns } from '../base/waiting.js';
 import { WireClient, infoData, option, request, u32 } from '../nbd/wire-client.js';
 import { DaemonProcess } from './daemon-process.js';
 import { PipelinedClient } from './pipelined-client.js';
