@@ -1,18 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ControlPlane } from '../../src/control/control-plane.js';
+import { describe, expect, it } from 'vitest';
 import { latencyQuantile } from '../../src/control/volume-stats.js';
 import { Operation } from '../../src/device/block-device.js';
 import { LATENCY_BOUNDS_MS } from '../../src/device/device-statistics.js';
-import { FakeWorld, request, settle, TESTER } from './fake-world.js';
+import { settle } from '../base/waiting.js';
+import { eachWithPlane, plane, restart, world } from './each-with-plane.js';
+import { request, TESTER } from './fake-world.js';
 
-let world: FakeWorld;
-let plane: ControlPlane;
-
-beforeEach(async () => {
-  world = new FakeWorld();
-  plane = await world.start();
-});
-afterEach(() => plane.close());
+eachWithPlane();
 
 const GOLD = JSON.stringify({
   name: 'gold',
@@ -25,8 +19,7 @@ describe('storage classes', () => {
   it('are there from the start, and stay after a restart when made', async () => {
     expect(plane.classes.list().map((entry) => entry.name)).toEqual(['encrypted-storage', 'fast-local-ssd']);
     await plane.classes.create(GOLD, 'gold.json', TESTER);
-    await plane.close();
-    plane = await world.start();
+    await restart();
     expect(plane.classes.get('gold').reclaimPolicy).toBe('Delete');
     expect(plane.classes.get('').name).toBe('encrypted-storage');
     expect((await plane.volumes.create(request('v', { storageClass: 'gold' }), TESTER)).reclaimPolicy).toBe('Delete');
@@ -78,7 +71,7 @@ describe('statistics', () => {
     await settle();
     serve(10);
     world.exports.connect(id, 'unix:1');
-    await world.clock.advance(2000);
+    await world.advance(2000);
     const { value } = await first;
     expect(value).toMatchObject({
       seconds: 2,
@@ -86,14 +79,14 @@ describe('statistics', () => {
     });
     const second = stream.next();
     await settle();
-    await world.clock.advance(2000);
+    await world.advance(2000);
     expect((await second).value).toMatchObject({ volumes: [{ readIops: 0, readLatencyMsP99: 0 }] });
     expect((await stream.next()).done).toBe(true);
   });
 
   it('are one sample since the start without an interval', async () => {
     await plane.volumes.create(request('web'), TESTER);
-    await world.clock.advance(10_000);
+    await world.advance(10_000);
     const samples = [];
     for await (const sample of plane.sampleStats(
       { volume: '', intervalMs: 0, samples: 0 },

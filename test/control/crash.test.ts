@@ -37,7 +37,7 @@ type Act = (plane: ControlPlane) => Promise<unknown>;
 
 /**
  * Runs `act` once to count its steps, then once for each step and side of it with a crash there, starts anew and
- * checks. `outcome` is told whether the act had answered.
+ * checks. Resolves to the number of steps.
  */
 async function crashEverywhere(
   prepare: Act,

@@ -55,7 +55,7 @@ describe('the event log', () => {
     const log = await open();
     for (let index = 0; index < 1000; index += 1) log.append(event(`connection ${index}`));
     expect(fake.meta.transactions).toBe(0);
-    await fake.clock.advance(100);
+    await fake.advance(100);
     expect(fake.meta.transactions).toBe(4);
     fake.kill();
     expect((await open()).recent(0, '')).toHaveLength(1000);
@@ -66,7 +66,7 @@ describe('the event log', () => {
     const log = await open(300);
     for (let round = 0; round < 60; round += 1) {
       for (let index = 0; index < 20; index += 1) log.append(event(`${round}.${index}`));
-      await fake.clock.advance(100);
+      await fake.advance(100);
     }
     expect(log.recent(0, '').length).toBeLessThanOrEqual(330);
     const stored = (await fake.meta.list('control/events/')).entries;
@@ -94,9 +94,9 @@ describe('the event log', () => {
     const log = await open();
     fake.meta.trouble = new Error('full');
     log.append(event('one'));
-    await fake.clock.advance(100);
+    await fake.advance(100);
     fake.meta.trouble = null;
-    await fake.clock.advance(5000);
+    await fake.advance(5000);
     expect((await fake.meta.list('control/events/')).entries).toHaveLength(1);
   });
 

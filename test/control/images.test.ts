@@ -1,17 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ControlPlane } from '../../src/control/control-plane.js';
+import { describe, expect, it } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
-import { FakeWorld, request, settle, TESTER } from './fake-world.js';
+import { settle } from '../base/waiting.js';
+import { eachWithPlane, plane, world } from './each-with-plane.js';
+import { request, TESTER } from './fake-world.js';
 
 const MIB = 1024 * 1024;
-let world: FakeWorld;
-let plane: ControlPlane;
-
-beforeEach(async () => {
-  world = new FakeWorld();
-  plane = await world.start();
-});
-afterEach(() => plane.close());
+eachWithPlane();
 
 /** Everything that an image export sends, laid over zeros. */
 async function imageOf(name: string): Promise<Uint8Array> {

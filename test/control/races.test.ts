@@ -1,15 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ControlPlane } from '../../src/control/control-plane.js';
-import { FakeWorld, request, settle, TESTER } from './fake-world.js';
+import { describe, expect, it } from 'vitest';
+import { settle } from '../base/waiting.js';
+import { eachWithPlane, plane, world } from './each-with-plane.js';
+import { request, TESTER } from './fake-world.js';
 
-let world: FakeWorld;
-let plane: ControlPlane;
-
-beforeEach(async () => {
-  world = new FakeWorld();
-  plane = await world.start();
-});
-afterEach(() => plane.close());
+eachWithPlane();
 
 const CLASS = JSON.stringify({ name: 'mine', provisioner: 'galleon.io/local', parameters: { encryption: false } });
 
@@ -61,11 +55,11 @@ describe('what is tried again', () => {
     for (let attempt = 0; attempt < 4; attempt += 1) {
       const { nextTryMs } = plane.problems()[0];
       delays.push(nextTryMs - world.clock.wallMs());
-      await world.clock.advance(nextTryMs - world.clock.wallMs());
+      await world.advance(nextTryMs - world.clock.wallMs());
     }
     expect(delays).toEqual([1000, 2000, 4000, 8000]);
     world.host.failDrop = null;
-    await world.clock.advance(60_000);
+    await world.advance(60_000);
     expect(plane.problems()).toEqual([]);
     expect(world.host.store.size).toBe(0);
   });
@@ -79,7 +73,7 @@ describe('what is tried again', () => {
     await plane.volumes.restore('web', '', TESTER);
     world.host.layers = layers;
     world.host.state = 'ready';
-    await world.clock.advance(2000);
+    await world.advance(2000);
     await settle();
     expect(plane.volumes.get('web', false).state).toBe('available');
   });

@@ -1,21 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ControlPlane } from '../../src/control/control-plane.js';
+import { describe, expect, it } from 'vitest';
 import { CryptoError } from '../../src/crypto/crypto-error.js';
-import { FakeWorld, request, settle, TESTER } from './fake-world.js';
+import { settle } from '../base/waiting.js';
+import { eachWithPlane, plane, restart, start, world } from './each-with-plane.js';
+import { request, TESTER } from './fake-world.js';
 
-let world: FakeWorld;
-let plane: ControlPlane;
-
-beforeEach(async () => {
-  world = new FakeWorld();
-  plane = await world.start();
-});
-afterEach(() => plane.close());
-
-async function restart(): Promise<void> {
-  await plane.close();
-  plane = await world.start();
-}
+eachWithPlane();
 
 const FAST = { storageClass: 'fast-local-ssd' };
 
@@ -217,10 +206,10 @@ describe('deleting', () => {
       { subject: 'volume web', lastError: 'the journal is busy', nextTryMs: world.clock.wallMs() + 1000 },
     ]);
     await plane.volumes.create(request('web'), TESTER); // the name is free already
-    await world.clock.advance(1000);
+    await world.advance(1000);
     expect(plane.problems()).toHaveLength(1);
     world.host.failDrop = null;
-    await world.clock.advance(2000);
+    await world.advance(2000);
     expect(plane.problems()).toEqual([]);
     expect(world.host.store.size).toBe(1);
   });
@@ -325,7 +314,7 @@ describe('starting', () => {
     await plane.close();
     world.meta.transactions = 0;
     const beganMs = performance.now();
-    plane = await world.start();
+    await start();
     expect(performance.now() - beganMs).toBeLessThan(2000);
     expect(world.host.handles.size).toBe(1000);
     expect(world.meta.transactions).toBeLessThanOrEqual(Math.ceil(1000 / 60));
@@ -341,7 +330,7 @@ describe('starting', () => {
       provider: 'passphrase',
       keyNumber: 1,
     });
-    plane = await world.start();
+    await start();
     expect(plane.volumes.get('open', false).state).toBe('available');
     expect(plane.volumes.get('secret', false)).toMatchObject({
       state: 'locked',
@@ -360,12 +349,12 @@ describe('starting', () => {
     await plane.volumes.create(request('secret'), TESTER);
     await plane.close();
     world.vault.trouble = new CryptoError('no answer', { code: 'COMMAND_FAILED', exitStatus: 1, detail: '' });
-    plane = await world.start();
+    await start();
     expect(plane.problems()[0].nextTryMs).toBe(world.clock.wallMs() + 1000);
-    await world.clock.advance(1000);
+    await world.advance(1000);
     expect(plane.problems()[0].nextTryMs).toBe(world.clock.wallMs() + 2000);
     world.vault.trouble = null;
-    await world.clock.advance(2000);
+    await world.advance(2000);
     expect(plane.volumes.get('secret', false).state).toBe('available');
     expect(plane.problems()).toEqual([]);
   });
@@ -377,7 +366,7 @@ describe('starting', () => {
     await plane.close();
     world.host.store.get(1)!.damage = 'records 5 to 9 are unreadable';
     world.host.store.delete(2);
-    plane = await world.start();
+    await start();
     expect(plane.volumes.get('sick', false)).toMatchObject({
       state: 'damaged',
       stateReason: 'records 5 to 9 are unreadable',
@@ -395,11 +384,11 @@ describe('starting', () => {
     await plane.volumes.export('web', false, TESTER);
     await plane.close();
     world.host.failOpen = 'the store is reopening';
-    plane = await world.start();
+    await start();
     expect(plane.volumes.get('web', false)).toMatchObject({ state: 'damaged', stateReason: 'the store is reopening' });
     expect(plane.problems()[0].nextTryMs).toBe(world.clock.wallMs() + 1000);
     world.host.failOpen = null;
-    await world.clock.advance(1000);
+    await world.advance(1000);
     expect(plane.volumes.get('web', false).state).toBe('available');
     expect(world.exports.offered.size).toBe(1);
     expect(plane.problems()).toEqual([]);
@@ -409,7 +398,7 @@ describe('starting', () => {
     const { id } = await plane.volumes.create(request('web'), TESTER);
     await plane.close();
     world.meta.damaged = [`control/volume/${id}`];
-    plane = await world.start();
+    await start();
     expect(world.host.store.size).toBe(1);
     expect(world.vault.files.size).toBe(1);
     expect(plane.problems()[0].reason).toContain('cannot be read');
@@ -424,7 +413,7 @@ describe('starting', () => {
     await plane.close();
     const all = await world.meta.list('control/');
     await world.meta.transaction({ delete: all.entries.map((entry) => entry.key) });
-    plane = await world.start();
+    await start();
     expect(world.host.store.size).toBe(1);
     expect(world.vault.files.size).toBe(1);
     expect(plane.problems()[0].subject).toBe('meta');
@@ -436,7 +425,7 @@ describe('starting', () => {
     await plane.volumes.create(request('web'), TESTER);
     await plane.close();
     await world.meta.transaction({ delete: ['control/data-key/1'] });
-    plane = await world.start();
+    await start();
     expect(plane.volumes.get('web', false).state).toBe('available');
     expect(await world.meta.get('control/data-key/1')).not.toBeNull();
     expect(new Set(world.host.store.get(1)!.secrets).size).toBe(1);
@@ -454,6 +443,6 @@ describe('closing', () => {
     await expect(plane.volumes.create(request('late'), TESTER)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await plane.close();
     await settle();
-    expect(world.clock.pendingTimers).toBe(0);
+    expect(world.clock.pending).toBe(0);
   });
 });

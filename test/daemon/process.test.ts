@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { ProcessLog } from '../../src/daemon/process-log.js';
 import { ProcessSignals } from '../../src/daemon/process-signals.js';
-import { LogLines, settle } from '../control/fake-world.js';
+import { LogLines } from '../base/log-lines.js';
+import { settle } from '../base/waiting.js';
 
 class FakeProcess extends EventEmitter {
   readonly exits: number[] = [];

@@ -20,7 +20,8 @@ import {
 import { ControlServer, type ControlServerOptions } from '../../../src/ipc/server/control-server.js';
 import { CALLS_MAX } from '../../../src/ipc/server/limits.js';
 import { ServerCertificates } from '../../../src/ipc/server/server-credentials.js';
-import { FakeWorld, settle, until } from '../../control/fake-world.js';
+import { comesTrue, settle } from '../../base/waiting.js';
+import { FakeWorld } from '../../control/fake-world.js';
 import { selfSigned } from './certificates.js';
 
 const TOKEN = 'a-token-of-a-test';
@@ -276,9 +277,9 @@ describe('streams', () => {
     const upload = client.importImage(metadata(), () => undefined);
     upload.on('error', () => undefined);
     upload.write(ImportMessage.fromPartial({ create: create({ name: 'slow' }) }));
-    await until(() => world.host.handles.size > 0, 'the import opens its layer');
+    await comesTrue('the import opens its layer', () => world.host.handles.size > 0);
     await server.close();
-    await until(() => world.host.store.size === 0, 'the import is undone');
+    await comesTrue('the import is undone', () => world.host.store.size === 0);
     expect(plane.volumes.list({}, false)).toEqual([]);
   });
 
@@ -297,7 +298,7 @@ describe('streams', () => {
       received += chunk.data.length;
       if (received === 1024 * 1024) stream.pause();
     });
-    await until(() => received >= 1024 * 1024, 'the first piece');
+    await comesTrue('the first piece', () => received >= 1024 * 1024);
     const handle = [...world.host.handles.values()][0];
     let reads = 0;
     const submit = handle.submit.bind(handle);
@@ -381,21 +382,21 @@ describe('imports', () => {
       });
       const sending = upload(client);
       sending.send({ create: create({ name: 'image' }) });
-      await until(() => world.host.handles.size > 0, 'the import opens its layer');
+      await comesTrue('the import opens its layer', () => world.host.handles.size > 0);
       const [handle] = world.host.handles.values();
       handle.hold = true;
       for (let at = 0; at < 256; at += 1) sending.send({ offsetBytes: at * 4096, data: Buffer.alloc(4096, 7) });
-      await until(() => handle.requests.length >= 10, 'writes are under way');
+      await comesTrue('writes are under way', () => handle.requests.length >= 10);
       if (how === 'cancel') sending.cancel();
       else client.getChannel().close();
       if (how === 'die') sending.cancel();
       handle.hold = false;
       handle.release();
       await expect(sending.outcome).rejects.toMatchObject({ code: status.CANCELLED });
-      await until(() => {
+      await comesTrue('the import is undone', () => {
         handle.release();
         return world.host.store.size === 0;
-      }, 'the import is undone');
+      });
       client.close();
       expect(world.vault.files.size).toBe(0);
     }

@@ -1,0 +1,214 @@
+import { Operation, type BlockRequest, type Extent } from '../../src/device/block-device.js';
+import { DeviceError } from '../../src/device/device-error.js';
+import { DeviceStatistics, LATENCY_BOUNDS_MS } from '../../src/device/device-statistics.js';
+import type {
+  LayerId,
+  LayerSummary,
+  OpenVolume,
+  StoreReport,
+  VolumeHandle,
+  VolumeHost,
+} from '../../src/volume/volume-host.js';
+import type { CrashSwitch } from './crash-switch.js';
+
+interface FakeLayer {
+  blockBytes: number;
+  sizeBytes: number;
+  damage: string;
+  readonly blocks: Map<number, Uint8Array>;
+  readonly epochs: number[];
+  readonly secrets: string[];
+}
+
+/** Layers in memory. It holds those that use it to the rules of the contract: epochs grow, keys are 32 bytes. */
+export class FakeHost implements VolumeHost {
+  readonly store = new Map<number, FakeLayer>();
+  readonly handles = new Map<number, FakeHandle>();
+  readonly #crash: CrashSwitch;
+  #lastLayer = 0;
+  state: StoreReport['state'] = 'ready';
+  failOpen: string | null = null;
+  failDrop: string | null = null;
+
+  constructor(crash: CrashSwitch) {
+    this.#crash = crash;
+  }
+
+  createLayer(blockBytes: number, sizeBytes: number): Promise<LayerId> {
+    return this.#crash.step('createLayer', () => {
+      this.#lastLayer += 1;
+      this.store.set(this.#lastLayer, {
+        blockBytes,
+        sizeBytes,
+        damage: '',
+        blocks: new Map(),
+        epochs: [],
+        secrets: [],
+      });
+      return Promise.resolve(this.#lastLayer as LayerId);
+    });
+  }
+
+  dropLayer(layer: LayerId): Promise<void> {
+    return this.#crash.step('dropLayer', () => {
+      if (this.failDrop !== null)
+        return Promise.reject(new DeviceError(this.failDrop, { code: 'IO', detail: this.failDrop }));
+      if (this.handles.has(layer)) throw new Error('dropLayer of an open volume');
+      this.store.delete(layer);
+      return Promise.resolve();
+    });
+  }
+
+  layers(): LayerSummary[] {
+    return [...this.store].map(([layer, { blockBytes, sizeBytes, damage, blocks }]) => ({
+      layer: layer as LayerId,
+      blockBytes,
+      sizeBytes,
+      damage,
+      allocatedBytes: blocks.size * blockBytes,
+    }));
+  }
+
+  open(options: OpenVolume): VolumeHandle {
+    const layer = this.store.get(options.layer);
+    if (this.failOpen !== null) throw new DeviceError(this.failOpen, { code: 'IO', detail: this.failOpen });
+    if (layer === undefined || layer.damage !== '') throw new DeviceError('damaged', { code: 'IO', detail: 'damaged' });
+    if (this.handles.has(options.layer)) throw new Error('opened twice');
+    if (options.epoch <= (layer.epochs.at(-1) ?? 0)) throw new Error(`epoch ${options.epoch} was used before`);
+    layer.epochs.push(options.epoch);
+    for (const key of options.keys) {
+      layer.secrets.push(Buffer.from(key.secret).toString('hex'));
+      key.secret.fill(0);
+    }
+    const handle = new FakeHandle(options, layer, this.#crash, () => this.handles.delete(options.layer));
+    this.handles.set(options.layer, handle);
+    return handle;
+  }
+
+  report(): StoreReport {
+    return {
+      state: this.state,
+      stateReason: this.state === 'ready' ? '' : 'a test says so',
+      liveBytes: 0,
+      journalBytes: 0,
+      replayBytes: 0,
+      freeBytes: 1,
+      totalBytes: 2,
+      lastRecovery: 'nothing to replay',
+      mapCacheHits: 0,
+      mapCacheMisses: 0,
+      mapCacheBytes: 0,
+      appendedBytes: 0,
+      checkpoints: 0,
+      checkpointMsLast: 0,
+      syncs: 0,
+      syncMsSum: 0,
+      syncBuckets: new Float64Array(LATENCY_BOUNDS_MS.length + 1),
+      unauthenticBlocks: 0,
+    };
+  }
+
+  checkpoint(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** What a killed process leaves: layers, and no open handle. */
+  kill(): void {
+    this.handles.clear();
+  }
+}
+
+export class FakeHandle implements VolumeHandle {
+  readonly volumeId: string;
+  readonly statistics = new DeviceStatistics();
+  readonly readOnly = false;
+  readonly requests: BlockRequest[] = [];
+  /** While true, requests wait in `requests`; `release` completes them. */
+  hold = false;
+  failWrites: string | null = null;
+  closed = false;
+  readonly #layer: FakeLayer;
+  readonly #crash: CrashSwitch;
+  readonly #onClose: () => void;
+
+  constructor(options: OpenVolume, layer: FakeLayer, crash: CrashSwitch, onClose: () => void) {
+    this.volumeId = options.volumeId;
+    this.#layer = layer;
+    this.#crash = crash;
+    this.#onClose = onClose;
+  }
+
+  get blockBytes(): number {
+    return this.#layer.blockBytes;
+  }
+
+  get sizeBytes(): number {
+    return this.#layer.sizeBytes;
+  }
+
+  get allocatedBytes(): number {
+    return this.#layer.blocks.size * this.#layer.blockBytes;
+  }
+
+  submit(request: BlockRequest): void {
+    this.requests.push(request);
+    if (!this.hold) this.release();
+  }
+
+  release(): void {
+    for (const request of this.requests.splice(0)) this.#serve(request);
+  }
+
+  extents(offsetBytes: number, lengthBytes: number, extentsMax: number): Promise<Extent[]> {
+    const extents: { lengthBytes: number; allocated: boolean }[] = [];
+    for (let at = offsetBytes; at < offsetBytes + lengthBytes; at += this.blockBytes) {
+      const allocated = this.#layer.blocks.has(at / this.blockBytes);
+      const last = extents.at(-1);
+      if (last?.allocated === allocated) last.lengthBytes += this.blockBytes;
+      else if (extents.length === extentsMax) break;
+      else extents.push({ lengthBytes: this.blockBytes, allocated });
+    }
+    return Promise.resolve(extents);
+  }
+
+  expand(sizeBytes: number): Promise<void> {
+    return this.#crash.step('expand', () => {
+      this.#layer.sizeBytes = sizeBytes;
+      return Promise.resolve();
+    });
+  }
+
+  close(): Promise<void> {
+    this.closed = true;
+    this.#onClose();
+    return Promise.resolve();
+  }
+
+  #serve(request: BlockRequest): void {
+    if (this.closed) {
+      request.done({ code: 'CLOSED' });
+      return;
+    }
+    const { operation, offsetBytes, lengthBytes, data, dataOffset } = request;
+    if (operation === Operation.WRITE && this.failWrites !== null) {
+      request.done({ code: 'IO', detail: this.failWrites });
+      return;
+    }
+    for (let done = 0; done < lengthBytes;) {
+      const at = offsetBytes + done;
+      const [index, within] = [Math.floor(at / this.blockBytes), at % this.blockBytes];
+      const length = Math.min(this.blockBytes - within, lengthBytes - done);
+      const block = this.#layer.blocks.get(index);
+      if (operation === Operation.WRITE) {
+        const target = block ?? new Uint8Array(this.blockBytes);
+        target.set(data.subarray(dataOffset + done, dataOffset + done + length), within);
+        this.#layer.blocks.set(index, target);
+      } else if (operation === Operation.READ) {
+        const source = block?.subarray(within, within + length) ?? new Uint8Array(length);
+        data.set(source, dataOffset + done);
+      }
+      done += length;
+    }
+    request.done(null);
+  }
+}

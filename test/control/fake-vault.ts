@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto';
+import { CryptoError } from '../../src/crypto/crypto-error.js';
+import type { KeyVault, LoadedKey, MadeKey, VaultState } from '../../src/crypto/data-key-vault.js';
+import type { CrashSwitch } from './crash-switch.js';
+
+/** Keys whose wrapped copy is the key itself, turned round. Files survive a crash. */
+export class FakeVault implements KeyVault {
+  readonly files = new Map<number, string>();
+  readonly providerName = 'file';
+  readonly warnings: readonly string[] = [];
+  readonly #crash: CrashSwitch;
+  state: VaultState = { usable: true };
+  /** Makes `load` fail with this. */
+  trouble: CryptoError | null = null;
+
+  constructor(crash: CrashSwitch) {
+    this.#crash = crash;
+  }
+
+  describe(): string {
+    return 'keys of a test';
+  }
+
+  create(number: number): Promise<MadeKey> {
+    return this.#crash.step('vault.create', () => {
+      if (this.files.has(number)) throw new CryptoError('taken', { code: 'NUMBER_TAKEN', keyNumber: number });
+      const secret = createHash('sha256').update(`key ${number}`).digest();
+      this.files.set(number, secret.toString('hex'));
+      return Promise.resolve({
+        number,
+        secret: Uint8Array.from(secret),
+        record: new TextEncoder().encode(secret.toString('hex')),
+      });
+    });
+  }
+
+  load(number: number, metaCopy: Uint8Array | null): Promise<LoadedKey> {
+    if (this.trouble !== null) return Promise.reject(this.trouble);
+    const file = this.files.get(number);
+    const hex = metaCopy === null ? file : new TextDecoder().decode(metaCopy);
+    if (hex === undefined)
+      return Promise.reject(new CryptoError('no copy', { code: 'MISSING', subject: `key ${number}` }));
+    const healed = metaCopy === null ? ({ copy: 'meta', reason: 'it was missing' } as const) : null;
+    return Promise.resolve({
+      number,
+      secret: Uint8Array.from(Buffer.from(hex, 'hex')),
+      record: new TextEncoder().encode(hex),
+      healed,
+    });
+  }
+
+  erase(number: number): Promise<void> {
+    return this.#crash.step('vault.erase', () => {
+      this.files.delete(number);
+      return Promise.resolve();
+    });
+  }
+
+  numbers(): Promise<number[]> {
+    return Promise.resolve([...this.files.keys()].sort((a, b) => a - b));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
