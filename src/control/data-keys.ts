@@ -1,5 +1,6 @@
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import { Mutex } from '../base/mutex.js';
 import type { KeyVault, MadeKey, MetaCopy } from '../crypto/data-key-vault.js';
 import { decodeJson, encodeJson } from '../meta/json-value.js';
 import { TRANSACTION_OPERATIONS_MAX } from '../meta/limits.js';
@@ -7,7 +8,6 @@ import type { MetaStore } from '../meta/meta-store.js';
 import type { DataKey } from '../volume/volume-host.js';
 import { codeOf, ControlError, refused } from './control-error.js';
 import { DATA_KEY_COUNTER, DATA_KEY_PREFIX, dataKeyKey } from './meta-keys.js';
-import { Mutex } from './mutex.js';
 
 /** What the MetaStore holds of wrapped data keys; a damaged one is there, and empty. For the vault that is to be opened. */
 export async function wrappedCopies(meta: MetaStore): Promise<MetaCopy[]> {

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js';
+import { Mutex } from '../base/mutex.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import type { VolumeHandle } from '../volume/volume-host.js';
-import { Mutex } from './mutex.js';
 
 /** Whether this node serves a volume, and why not. */
 export type Serving =

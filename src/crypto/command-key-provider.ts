@@ -10,6 +10,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Clock } from '../base/clock.js';
+import { Mutex } from '../base/mutex.js';
 import { CryptoError } from './crypto-error.js';
 import type { KeyProvider } from './key-provider.js';
 import {
@@ -40,7 +41,7 @@ export class CommandKeyProvider implements KeyProvider {
   readonly #timeoutMs: number;
   readonly #clock: Clock;
   readonly #environment: Readonly<Record<string, string | undefined>>;
-  #previous: Promise<unknown> = Promise.resolve();
+  readonly #calls = new Mutex();
   #closed = false;
 
   /** Throws CryptoError OPTIONS when there is no program. */
@@ -82,16 +83,14 @@ export class CommandKeyProvider implements KeyProvider {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#previous;
+    await this.#calls.settled();
   }
 
   #inTurn(verb: Verb, input: Uint8Array): Promise<Uint8Array> {
-    const mine = this.#previous.then(() => {
+    return this.#calls.run(async () => {
       if (this.#closed) throw providerClosed();
       return this.#run(verb, input);
     });
-    this.#previous = mine.catch(() => undefined);
-    return mine;
   }
 
   #run(verb: Verb, input: Uint8Array): Promise<Uint8Array> {

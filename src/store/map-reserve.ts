@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Log } from '../base/log.js';
+import { Mutex } from '../base/mutex.js';
 import type { Files } from '../io/files.js';
 import { SpaceReserve } from '../io/space-reserve.js';
 import { MAP_OPENING_BYTES, MAP_RESERVE_BYTES, MAP_RESERVE_STEP_BYTES } from './limits.js';
@@ -19,8 +20,8 @@ export class MapReserve {
   /** Given up down to here. */
   #keepBytes = 0;
   #whole = false;
-  /** The last change of its size; settles, never rejects. */
-  #tail: Promise<unknown> = Promise.resolve();
+  /** Its size changes one step at a time. */
+  readonly #changes = new Mutex();
 
   constructor(options: { directory: string }, dependencies: { files: Files; log: Log }) {
     const path = join(options.directory, RESERVE_NAME);
@@ -37,7 +38,7 @@ export class MapReserve {
 
   /** Takes again what is missing, as far as there is room; whether it is whole. */
   hold(): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#changes.run(async () => {
       if (!this.#whole) this.#whole = await this.#space.hold();
       return this.#whole;
     });
@@ -45,7 +46,7 @@ export class MapReserve {
 
   /** Gives up a part; false when there was none to give. */
   giveUp(): Promise<boolean> {
-    return this.#inTurn(() => {
+    return this.#changes.run(() => {
       this.#whole = false;
       return this.#space.giveUp(this.#keepBytes);
     });
@@ -61,11 +62,5 @@ export class MapReserve {
         if (!(thrown instanceof StoreError) || thrown.code !== 'FULL' || !(await this.giveUp())) throw thrown;
       }
     }
-  }
-
-  #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const run = this.#tail.then(change);
-    this.#tail = run.catch(() => undefined);
-    return run;
   }
 }

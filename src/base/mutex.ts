@@ -2,11 +2,16 @@
 export class Mutex {
   #tail: Promise<unknown> = Promise.resolve();
 
-  /** Runs `work` when everything before it has ended, well or badly. */
+  /** Runs `work` when everything before it has ended, well or badly; settles as `work` does. */
   run<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#tail.then(work);
     // The next one waits for the end of this one, whatever it was.
     this.#tail = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Resolves when everything asked for so far has ended, well or badly. */
+  async settled(): Promise<void> {
+    await this.#tail;
   }
 }
