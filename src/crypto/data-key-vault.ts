@@ -7,12 +7,11 @@ import { FileError } from '../io/file-error.js';
 import type { Files } from '../io/files.js';
 import { CryptoError } from './crypto-error.js';
 import type { KeyProvider, KeyProviderOptions } from './key-provider.js';
-import { keyCheckOf } from './key-wrap.js';
 import { DATA_KEY_BYTES, DATA_KEY_NUMBER_MAX } from './limits.js';
 import { proveMasterKey } from './master-key-check.js';
 import { openKeyProvider } from './open-key-provider.js';
+import { unwrapRecord, wrapRecord } from './record-wrapping.js';
 import { readIfThere, writeSecret } from './secret-file.js';
-import { unwrapRecord } from './unwrap-record.js';
 import { decodeWrappedKey, encodeWrappedKey, type WrappedKeyRecord } from './wrapped-key-record.js';
 
 export interface VaultDependencies {
@@ -156,15 +155,7 @@ export class DataKeyVault implements KeyVault {
     }
     const secret = random.bytes(DATA_KEY_BYTES);
     try {
-      const wrapped = await provider.wrap(secret);
-      const record = encodeWrappedKey({
-        format: 1,
-        number,
-        provider: provider.name,
-        madeAtMs: Math.trunc(clock.wallMs()),
-        wrapped: Buffer.from(wrapped).toString('base64'),
-        check: keyCheckOf(secret),
-      });
+      const record = await wrapRecord(provider, number, secret, clock);
       await writeSecret(files, path, record);
       return { number, secret, record };
     } catch (thrown) {

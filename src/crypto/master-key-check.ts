@@ -7,11 +7,10 @@ import type { Clock, Random } from '../base/clock.js';
 import type { Files } from '../io/files.js';
 import { CryptoError } from './crypto-error.js';
 import type { KeyProvider, KeyProviderOptions } from './key-provider.js';
-import { keyCheckOf } from './key-wrap.js';
 import { DATA_KEY_BYTES } from './limits.js';
+import { unwrapRecord, wrapRecord } from './record-wrapping.js';
 import { readIfThere, writeSecret } from './secret-file.js';
-import { unwrapRecord } from './unwrap-record.js';
-import { decodeWrappedKey, encodeWrappedKey, type WrappedKeyRecord } from './wrapped-key-record.js';
+import { decodeWrappedKey, type WrappedKeyRecord } from './wrapped-key-record.js';
 
 export interface MasterKeyProof {
   readonly provider: KeyProvider;
@@ -61,16 +60,7 @@ async function writeCheck(
 ): Promise<void> {
   const secret = random.bytes(DATA_KEY_BYTES);
   try {
-    const wrapped = await provider.wrap(secret);
-    const record = encodeWrappedKey({
-      format: 1,
-      number: 0,
-      provider: provider.name,
-      madeAtMs: Math.trunc(clock.wallMs()),
-      wrapped: Buffer.from(wrapped).toString('base64'),
-      check: keyCheckOf(secret),
-    });
-    await writeSecret(files, path, record);
+    await writeSecret(files, path, await wrapRecord(provider, 0, secret, clock));
   } finally {
     secret.fill(0);
   }

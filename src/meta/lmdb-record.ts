@@ -12,6 +12,7 @@
  *  32   .. value                            24   4  digest: XOR of all records' CRC32C
  */
 import { assert } from '../base/assert.js';
+import { viewOf } from '../base/bytes.js';
 import { crc32c } from '../base/crc32c.js';
 import type { MetaEntry } from './meta-store.js';
 
@@ -91,8 +92,4 @@ export function decodeState(bytes: Uint8Array): MetaState | null {
 
 function recordChecksum(key: string, record: Uint8Array): number {
   return crc32c(record.subarray(8), crc32c(new TextEncoder().encode(key)));
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -3,6 +3,7 @@
  * that being readable by a person with a database tool at three in the morning wins over being compact.
  */
 import { z } from 'zod';
+import { viewOf } from '../base/bytes.js';
 import type { SegmentRow } from './journal/segment-table.js';
 import type { LayerRow } from './map/layer.js';
 import { StoreError } from './store-error.js';
@@ -89,10 +90,10 @@ export function decodeSegment(bytes: Uint8Array): SegmentRow {
 /** A block count as 8 bytes. */
 export function encodeCount(value: number): Uint8Array {
   const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setFloat64(0, value, true);
+  viewOf(bytes).setFloat64(0, value, true);
   return bytes;
 }
 
 export function decodeCount(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0, true);
+  return viewOf(bytes).getFloat64(0, true);
 }

@@ -1,3 +1,4 @@
+import { viewOf } from '../../base/bytes.js';
 import type { Checksums } from '../../io/block-keys.js';
 import { StoreError } from '../store-error.js';
 import type { MapChange, MapEnvironment } from './map-environment.js';
@@ -28,7 +29,7 @@ export class MapRows {
     const sealed = new Uint8Array(value.length + CRC_BYTES);
     sealed.set(value);
     const crc = this.#crc(key, value, value.length);
-    new DataView(sealed.buffer).setUint32(value.length, crc, true);
+    viewOf(sealed).setUint32(value.length, crc, true);
     return { key, value: sealed };
   }
 
@@ -79,8 +80,7 @@ export class MapRows {
   #matches(key: Uint8Array, sealed: Uint8Array): boolean {
     const length = sealed.length - CRC_BYTES;
     if (length < 0) return false;
-    const view = new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength);
-    return view.getUint32(length, true) === this.#crc(key, sealed, length);
+    return viewOf(sealed).getUint32(length, true) === this.#crc(key, sealed, length);
   }
 
   #open(key: Uint8Array, sealed: Uint8Array): Uint8Array {
