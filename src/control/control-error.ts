@@ -78,6 +78,15 @@ export function toControlError(step: string, thrown: unknown): ControlError | Mo
   }
 }
 
+/** Awaits one step and translates its failure. */
+export async function stepOf<T>(step: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (thrown) {
+    throw toControlError(step, thrown);
+  }
+}
+
 /** The code of a fault of any room, '' of anything else. */
 export function codeOf(thrown: unknown): string {
   return thrown instanceof FaultError ? (thrown as FaultError<{ code: string }>).code : '';

@@ -2,18 +2,19 @@ import type { Clock, Timer } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
 import type { Log } from '../base/log.js';
+import { Mutex } from '../base/mutex.js';
 import { decodeJson, encodeJson } from '../meta/json-value.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import {
   EVENT_TEXT_LENGTH_MAX,
   EVENTS_BATCH_MAX,
+  EVENTS_CHUNKS_DELETED_MAX,
   EVENTS_DELAY_MS_MAX,
   EVENTS_KEPT_MAX,
   EVENTS_PENDING_MAX,
   REFERENCE_LENGTH_MAX,
 } from './limits.js';
 import { EVENTS_PREFIX, eventsKey } from './meta-keys.js';
-import { Mutex } from './mutex.js';
 
 export type EventLevel = 'info' | 'warn' | 'error';
 
@@ -43,9 +44,6 @@ interface Chunk {
   readonly key: string;
   readonly count: number;
 }
-
-/** Old chunks deleted by one transaction. */
-const CHUNKS_DELETED_MAX = 100;
 
 /**
  * The newest events, in memory and (at most EVENTS_DELAY_MS_MAX later) in the MetaStore. Events that come close
@@ -200,7 +198,7 @@ export class EventLog implements Closable {
     const old: Chunk[] = [];
     let rest = this.#storedCount + coming;
     for (const chunk of this.#chunks) {
-      if (old.length === CHUNKS_DELETED_MAX || rest - chunk.count < this.#keptMax) break;
+      if (old.length === EVENTS_CHUNKS_DELETED_MAX || rest - chunk.count < this.#keptMax) break;
       rest -= chunk.count;
       old.push(chunk);
     }

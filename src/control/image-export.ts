@@ -1,8 +1,8 @@
+import { messageOf } from '../base/errors.js';
 import { Operation } from '../device/block-device.js';
-import { DeviceError } from '../device/device-error.js';
+import { submitAndWait } from '../device/submit-and-wait.js';
 import type { VolumeHandle } from '../volume/volume-host.js';
 import { ControlError } from './control-error.js';
-import { submitAndWait } from './image-import.js';
 import { IMAGE_CHUNK_BYTES_MAX, IMAGE_EXTENTS_MAX, IMAGE_READS_AHEAD_MAX } from './limits.js';
 
 export interface ImagePiece {
@@ -38,8 +38,7 @@ async function* allocatedRanges(handle: VolumeHandle, name: string): AsyncGenera
     try {
       extents = await handle.extents(at, endBytes - at, IMAGE_EXTENTS_MAX);
     } catch (thrown) {
-      const detail = thrown instanceof DeviceError ? thrown.message : String(thrown);
-      throw unreadable(name, at, detail);
+      throw unreadable(name, at, messageOf(thrown));
     }
     for (const extent of extents) {
       const extentEnd = at + extent.lengthBytes;

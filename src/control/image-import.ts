@@ -1,4 +1,5 @@
-import { Operation, type BlockRequest, type DeviceFault } from '../device/block-device.js';
+import { Operation, type DeviceFault } from '../device/block-device.js';
+import { submitAndWait } from '../device/submit-and-wait.js';
 import type { VolumeHandle } from '../volume/volume-host.js';
 import { cancelled, ControlError, invalid } from './control-error.js';
 import { IMAGE_CHUNK_BYTES_MAX, IMPORT_IN_FLIGHT_BYTES_MAX } from './limits.js';
@@ -186,13 +187,6 @@ export class ImageImport {
   #throwFailure(): void {
     if (this.#failure !== null) throw this.#failure;
   }
-}
-
-/** One request as a promise of its fault. */
-export function submitAndWait(handle: VolumeHandle, request: Omit<BlockRequest, 'done'>): Promise<DeviceFault | null> {
-  return new Promise((resolve) => {
-    handle.submit({ ...request, done: resolve });
-  });
 }
 
 function importFailure(fault: DeviceFault): ControlError {

@@ -1,9 +1,12 @@
 import { assert } from '../base/assert.js';
+import { TRANSACTION_OPERATIONS_MAX } from '../meta/limits.js';
 
 const MIB = 1024 * 1024;
 
 /** Volumes of one node, retained ones included. Rows and their runtime state are kept in memory. */
 export const VOLUMES_MAX = 100_000;
+/** Rows changed by one transaction of a start; a row may bring its name along. */
+export const ROWS_PER_TRANSACTION = 60;
 /** Storage classes of one node. */
 export const CLASSES_MAX = 1_000;
 /** Data keys loaded (and unwrapped) at the same time at start. */
@@ -21,6 +24,8 @@ export const EVENTS_KEPT_MAX = 10_000;
 export const EVENTS_PENDING_MAX = 4_096;
 /** Events of one transaction: one value of the MetaStore, at most 1 MiB. */
 export const EVENTS_BATCH_MAX = 256;
+/** Old batches of events deleted by the transaction that stores a new one. */
+export const EVENTS_CHUNKS_DELETED_MAX = 100;
 /** How long an event may wait for others to become durable together with it. */
 export const EVENTS_DELAY_MS_MAX = 100;
 /** Events that a slow follower may be behind before it is cut off. */
@@ -47,6 +52,11 @@ export const IMAGE_EXTENTS_MAX = 1_024;
 export const STATS_INTERVAL_MS_MIN = 100;
 export const STATS_INTERVAL_MS_MAX = 3_600_000;
 
+assert(2 * ROWS_PER_TRANSACTION <= TRANSACTION_OPERATIONS_MAX, 'rows and their names fit one transaction');
+assert(
+  EVENTS_CHUNKS_DELETED_MAX < TRANSACTION_OPERATIONS_MAX,
+  'a batch of events and what it replaces fit one transaction',
+);
 assert(EVENTS_BATCH_MAX <= EVENTS_PENDING_MAX, 'a batch of events fits what may wait');
 assert(
   EVENTS_BATCH_MAX * (3 * EVENT_TEXT_LENGTH_MAX + REFERENCE_LENGTH_MAX + 512) < MIB,

@@ -23,8 +23,6 @@ export const DATA_KEY_COUNTER = 'control/data-key-counter';
 export const EVENTS_PREFIX = 'control/events/';
 
 export const CONTROL_FORMAT_VERSION = 1;
-/** Rows changed by one transaction of a start. A MetaStore takes 128 operations, and a row may bring its name along. */
-export const ROWS_PER_TRANSACTION = 60;
 
 export function volumeKey(id: string): string {
   return VOLUME_PREFIX + id;

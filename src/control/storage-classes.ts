@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import { Mutex } from '../base/mutex.js';
 import { decodeJson, encodeJson } from '../meta/json-value.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import { BUILT_IN_CLASSES, DEFAULT_CLASS_NAME } from '../model/built-in-classes.js';
@@ -9,11 +10,10 @@ import { parseStorageClassRow } from '../model/row-shape.js';
 import { parseStorageClass } from '../model/storage-class-document.js';
 import type { StorageClass } from '../model/storage-class.js';
 import type { Caller } from './caller.js';
-import { ControlError, refused, toControlError } from './control-error.js';
+import { ControlError, refused, stepOf } from './control-error.js';
 import type { EventLog } from './event-log.js';
 import { CLASSES_MAX } from './limits.js';
 import { CLASS_PREFIX, classKey } from './meta-keys.js';
-import { Mutex } from './mutex.js';
 import type { VolumeTable } from './volume-table.js';
 
 export interface StorageClassesDependencies {
@@ -173,14 +173,5 @@ export class StorageClasses {
       what: 'storage class',
       name,
     });
-  }
-}
-
-/** Awaits one step and translates its failure. */
-export async function stepOf<T>(step: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (thrown) {
-    throw toControlError(step, thrown);
   }
 }

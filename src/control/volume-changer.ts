@@ -2,16 +2,15 @@ import { formatSize } from '../base/size.js';
 import { checkLabelKey, checkLabels } from '../model/label.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { checkVolumeSize } from '../model/volume-size.js';
-import type { VolumeHandle } from '../volume/volume-host.js';
 import type { Caller } from './caller.js';
-import { ControlError, invalid, refused, toControlError } from './control-error.js';
+import { ControlError, invalid, stepOf, toControlError } from './control-error.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
 import { checkNewName, findVolume, refuseOther } from './find-volume.js';
-import { stepOf } from './storage-classes.js';
+import { eventOf } from './volume-event.js';
 import type { VolumeOpener } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
-import { eventOf, refuseConnected } from './volume-remover.js';
+import { openHandle, refuseConnected, shrinking, wrongState } from './volume-refusals.js';
 import type { VolumeTable } from './volume-table.js';
 
 export interface VolumeChangerDependencies {
@@ -51,6 +50,7 @@ export class VolumeChanger {
     });
   }
 
+  /** Gives a live volume that no client uses another name. Throws EXISTS when it is taken, REFUSED while clients are connected. */
   rename(reference: string, name: string, caller: Caller): Promise<VolumeRecord> {
     return this.#onLive(reference, async (record) => {
       checkNewName(name);
@@ -72,6 +72,7 @@ export class VolumeChanger {
     });
   }
 
+  /** Changes labels and protection, of a retained volume too; `removeLabels` that are not there are fine. */
   update(reference: string, request: UpdateRequest, caller: Caller): Promise<VolumeRecord> {
     const record = findVolume(this.#dependencies.table, reference, 'any');
     return record.mutex.run(async () => {
@@ -130,6 +131,7 @@ export class VolumeChanger {
     });
   }
 
+  /** Ends its export, now and after each start; fine if there is none. `force` drops its clients. */
   unexport(reference: string, force: boolean, caller: Caller): Promise<VolumeRecord> {
     return this.#onLive(reference, async (record) => {
       const { row } = record;
@@ -202,29 +204,4 @@ export class VolumeChanger {
   #note(record: VolumeRecord, caller: Caller, kind: string, message: string): void {
     this.#dependencies.events.append({ ...eventOf(record, caller), kind, message });
   }
-}
-
-/** The handle of an open volume, or the refusal that says why there is none. */
-export function openHandle(record: VolumeRecord, verb: string): VolumeHandle {
-  const { serving } = record;
-  if (record.row.phase !== 'live') throw wrongState(record, verb);
-  if (serving.state === 'open') return serving.handle;
-  const reason = serving.state === 'closed' ? 'it is not open yet' : serving.reason;
-  const state = serving.state === 'damaged' ? 'damaged' : 'locked';
-  throw refused(state, `volume ${record.displayName} is ${state} and cannot be ${verb}: ${reason}`);
-}
-
-export function wrongState(record: VolumeRecord, verb: string, why = `it is ${record.row.phase}`): ControlError {
-  const name = record.displayName;
-  const hint = record.row.phase === 'retained' ? `; bring it back with \`gfs volume restore ${name}\`` : '';
-  return refused('state', `volume ${name} cannot be ${verb}: ${why}${hint}`);
-}
-
-function shrinking(row: VolumeRow, wanted: number): ControlError {
-  return refused(
-    'shrink',
-    `volume ${row.name} has ${formatSize(row.sizeBytes)} and cannot shrink to ${formatSize(wanted)}: ` +
-      'what lies past the new end would be lost. The way around: shrink the file system in it first, ' +
-      'then clone the volume into a smaller one',
-  );
 }

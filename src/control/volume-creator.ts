@@ -7,11 +7,11 @@ import type { VolumeRow } from '../model/volume-row.js';
 import { checkBlockBytes, checkReplicas, checkVolumeSize, checkVolumeType } from '../model/volume-size.js';
 import type { DataKey, LayerId, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
 import { type Caller, throwIfCancelled } from './caller.js';
-import { codeOf } from './control-error.js';
+import { codeOf, stepOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import { checkNewName } from './find-volume.js';
 import type { Retries } from './retries.js';
-import { type StorageClasses, stepOf } from './storage-classes.js';
+import type { StorageClasses } from './storage-classes.js';
 import type { VolumeRecord } from './volume-record.js';
 import type { VolumeTable } from './volume-table.js';
 

@@ -3,15 +3,17 @@ import type { ReclaimPolicy } from '../model/storage-class.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import type { LayerId, VolumeHost } from '../volume/volume-host.js';
 import type { Caller } from './caller.js';
-import { refused } from './control-error.js';
+import { refused, stepOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
 import { findVolume, refuseOther } from './find-volume.js';
 import type { Retries } from './retries.js';
-import { type StorageClasses, stepOf } from './storage-classes.js';
+import type { StorageClasses } from './storage-classes.js';
+import { eventOf } from './volume-event.js';
 import { retrySubject, type VolumeOpener } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
+import { refuseConnected } from './volume-refusals.js';
 import type { VolumeTable } from './volume-table.js';
 
 export interface Removal {
@@ -33,9 +35,6 @@ export interface VolumeRemoverDependencies {
   readonly events: EventLog;
   readonly clock: Clock;
 }
-
-/** Connections that a refusal names. */
-const ADDRESSES_SHOWN_MAX = 3;
 
 /** Takes volumes away: to the retained ones, or for good. */
 export class VolumeRemover {
@@ -195,24 +194,4 @@ export class VolumeRemover {
       `volume ${name} is protected against deletion; \`gfs volume unprotect ${name}\` lifts that`,
     );
   }
-}
-
-/** Throws when clients are connected. `otherwise` says what else the user may do. */
-export function refuseConnected(record: VolumeRecord, exports: Exports, otherwise: string): void {
-  const connections = exports.connections(record.id);
-  if (connections.length === 0) return;
-  const shown = connections.slice(0, ADDRESSES_SHOWN_MAX).map((connection) => connection.address);
-  const more = connections.length > shown.length ? ', ...' : '';
-  const count = `${connections.length} ${connections.length === 1 ? 'connection' : 'connections'}`;
-  throw refused(
-    'connections',
-    `volume ${record.displayName} has ${count} (${shown.join(', ')}${more}); disconnect first, or ${otherwise}`,
-  );
-}
-
-export function eventOf(
-  record: VolumeRecord,
-  caller: Caller,
-): { volume: string; volumeId: string; actor: string; level: 'info' } {
-  return { volume: record.displayName, volumeId: record.id, actor: caller.actor, level: 'info' };
 }

@@ -6,16 +6,8 @@ import type { MetaCompare, MetaSet, MetaStore } from '../meta/meta-store.js';
 import { parseVolumeRow } from '../model/row-shape.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { ControlError } from './control-error.js';
-import { VOLUMES_MAX } from './limits.js';
-import {
-  MAKING_PREFIX,
-  makingKey,
-  NAME_PREFIX,
-  nameKey,
-  ROWS_PER_TRANSACTION,
-  VOLUME_PREFIX,
-  volumeKey,
-} from './meta-keys.js';
+import { ROWS_PER_TRANSACTION, VOLUMES_MAX } from './limits.js';
+import { MAKING_PREFIX, makingKey, NAME_PREFIX, nameKey, VOLUME_PREFIX, volumeKey } from './meta-keys.js';
 import { VolumeRecord } from './volume-record.js';
 
 export interface RowChange {

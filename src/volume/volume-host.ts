@@ -31,7 +31,7 @@ export interface LayerSummary {
 }
 
 export interface StoreReport {
-  readonly state: 'starting' | 'ready' | 'reopening' | 'failed' | 'closed';
+  readonly state: 'starting' | 'ready' | 'reopening' | 'closed';
   /** Why it is not ready, with the last error and when it is tried next; '' when ready. */
   readonly stateReason: string;
   readonly liveBytes: number;
