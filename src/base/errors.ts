@@ -20,6 +20,11 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/** The text of anything that was thrown, with where it was when there is that: for mistakes of ours, in the log. */
+export function stackOf(thrown: unknown): string {
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+}
+
 /** The errno name (`ENOENT`, ...) of a thrown system error, or '' when it has none. */
 export function errnoOf(thrown: unknown): string {
   if (thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string') return thrown.code;

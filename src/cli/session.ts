@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { parseDuration } from '../base/duration.js';
+import { isLoopback } from '../base/address.js';
 import { messageOf } from '../base/errors.js';
 import type { ControlClient } from '../ipc/client.js';
 import { CALL_MS_DEFAULT } from '../ipc/client-limits.js';
-import { isLoopback } from '../ipc/server/loopback.js';
 import { findDaemon } from '../ipc/client-discovery.js';
 import { usageError } from './cli-error.js';
 import { readClientTls, type TlsOption } from './client-tls.js';

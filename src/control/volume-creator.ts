@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import type { Clock, Random } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import { randomUuid } from '../base/uuid.js';
 import { checkLabels } from '../model/label.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { checkBlockBytes, checkReplicas, checkVolumeSize, checkVolumeType } from '../model/volume-size.js';
@@ -168,7 +169,7 @@ export class VolumeCreator {
     const blockBytes = checkBlockBytes(request.blockBytes === 0 ? this.#blockBytesDefault : request.blockBytes);
     checkLabels(request.labels);
     return {
-      id: this.#newId(),
+      id: randomUuid(this.#dependencies.random),
       name,
       layer: 0,
       sizeBytes: checkVolumeSize(request.sizeBytes, blockBytes),
@@ -186,15 +187,6 @@ export class VolumeCreator {
       retained: null,
       phase: 'live',
     };
-  }
-
-  /** A random UUID (RFC 9562, version 4). */
-  #newId(): string {
-    const bytes = Buffer.from(this.#dependencies.random.bytes(16));
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    const hex = bytes.toString('hex');
-    return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
   }
 
   /** A store that was lost or set back counts from before: what old rows name must never become new data. */

@@ -1,10 +1,10 @@
 import { basename, join } from 'node:path';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { isLoopback } from '../base/address.js';
 import { parseDuration } from '../base/duration.js';
 import { errnoOf, messageOf } from '../base/errors.js';
 import { parseSize } from '../base/size.js';
 import type { KeyProviderOptions, PassphraseSource } from '../crypto/key-provider.js';
-import { isLoopback } from '../ipc/server/loopback.js';
 import { configError, type FileValue, readConfigFile } from './config-file.js';
 import type { Endpoint, NodeSettings, TlsFiles } from './node-settings.js';
 import { absolute, type LogLevel, parseEndpoint, type Setting, SETTINGS, splitList } from './setting-table.js';
@@ -59,7 +59,7 @@ export async function readConfiguration(sources: ConfigurationSources): Promise<
   const logLevel = valueOf(entries, 'daemon.log_level') as LogLevel;
   const withoutEffect = entries
     .filter((entry) => entry.note !== '' && entry.source !== 'default')
-    .map((entry) => `${entry.origin} (${entry.key} = ${entry.value}) has no effect yet: ${noteless(entry.note)}`);
+    .map((entry) => `${entry.origin} (${entry.key} = ${entry.value}) ${entry.note}`);
   return {
     kind: 'run',
     configuration: { settings: settingsOf(entries, sources.workingFolder), logLevel, entries, withoutEffect },
@@ -202,7 +202,6 @@ function settingsOf(entries: readonly ConfigEntry[], workingFolder: string): Nod
     ipcTls: tlsFiles(entries, workingFolder, 'security.ipc_', true),
     nbd: endpoint('nbd.address'),
     nbdTls,
-    nbdTlsMode: nbdTls === null ? 'none' : 'required',
     insecureNbd: text('nbd.insecure') === 'true',
     nbdSocket: path('nbd.socket') || join(storagePath, 'run', 'nbd.sock'),
     metrics: endpoint('daemon.metrics_address'),
@@ -305,8 +304,4 @@ function valueOf(entries: readonly ConfigEntry[], key: string): string {
 function placeOf(entries: readonly ConfigEntry[], key: string): string {
   const origin = entries.find((entry) => entry.key === key)?.origin ?? '';
   return origin === '' ? key : origin;
-}
-
-function noteless(note: string): string {
-  return note.replace(/^has no effect yet: /, '');
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
-import { messageOf } from '../base/errors.js';
+import { messageOf, stackOf } from '../base/errors.js';
 import { CloseStack } from '../base/lifecycle.js';
 import { SystemClock, SystemRandom } from '../base/system-clock.js';
 import { NativeChecksums } from '../io/native-checksums.js';
@@ -138,10 +138,6 @@ async function reload(node: Node, sources: ConfigurationSources, log: ProcessLog
 function complain(thrown: unknown): number {
   process.stderr.write(`gfs: ${messageOf(thrown).replaceAll(/\s*\n\s*/g, ' ')}\n`);
   return thrown instanceof DaemonError && thrown.code === 'CONFIG' ? 2 : 1;
-}
-
-function stackOf(thrown: unknown): string {
-  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : messageOf(thrown);
 }
 
 /** The version in package.json, which lies at the same distance from src/daemon and dist/daemon. */

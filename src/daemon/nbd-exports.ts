@@ -1,3 +1,4 @@
+import { joinAddress } from '../base/address.js';
 import type { ExportConnection, Exports, ExportUris, OpenExport } from '../control/exports.js';
 import type { ExportDirectory, ExportFault, ExportListing, OpenedExport } from '../nbd/export-directory.js';
 import type { NbdServer } from '../nbd/server.js';
@@ -68,10 +69,7 @@ export class NbdExports implements Exports {
     const socket = this.#server?.unixPaths[0];
     const path = encodeURIComponent(name);
     return {
-      uri:
-        tcp === undefined
-          ? ''
-          : `${this.#tls ? 'nbds' : 'nbd'}://${tcp.host.includes(':') ? `[${tcp.host}]` : tcp.host}:${tcp.port}/${path}`,
+      uri: tcp === undefined ? '' : `${this.#tls ? 'nbds' : 'nbd'}://${joinAddress(tcp.host, tcp.port)}/${path}`,
       socketUri: socket === undefined ? '' : `nbd+unix:///${path}?socket=${encodeURI(socket)}`,
     };
   }

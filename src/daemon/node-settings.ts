@@ -1,5 +1,4 @@
 import type { KeyProviderOptions } from '../crypto/key-provider.js';
-import type { TlsMode } from '../nbd/handshake.js';
 
 /** `host` is an address or `localhost`; port 0: the system picks one. */
 export interface Endpoint {
@@ -25,8 +24,8 @@ export interface NodeSettings {
   readonly ipcTls: TlsFiles | null;
   /** null: no TCP address is served. */
   readonly nbd: Endpoint | null;
+  /** Not null: clients must use TLS over TCP. */
   readonly nbdTls: TlsFiles | null;
-  readonly nbdTlsMode: TlsMode;
   /** A TCP address that is not loopback may be served without TLS. */
   readonly insecureNbd: boolean;
   /** Absolute path of the NBD socket. */

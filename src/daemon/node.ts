@@ -1,4 +1,4 @@
-import { isLoopback } from '../ipc/server/loopback.js';
+import { isLoopback, joinAddress } from '../base/address.js';
 import type { Clock, Random } from '../base/clock.js';
 import { errnoOf, messageOf } from '../base/errors.js';
 import { CloseStack, type Closable } from '../base/lifecycle.js';
@@ -109,7 +109,7 @@ export class Node implements Closable {
     const tcp = this.#nbd?.tcpAddresses[0];
     return {
       ipc: this.#ipc?.address ?? '',
-      nbd: tcp === undefined ? '' : `${tcp.host.includes(':') ? `[${tcp.host}]` : tcp.host}:${tcp.port}`,
+      nbd: tcp === undefined ? '' : joinAddress(tcp.host, tcp.port),
       nbdSocket: this.#nbd?.unixPaths[0] ?? '',
       metrics: this.#metrics?.address ?? '',
     };
@@ -198,9 +198,8 @@ export class Node implements Closable {
       return await start();
     } catch (thrown) {
       const address = `${endpoint.host}:${endpoint.port}`;
-      const inUse =
-        errnoOf(thrown) === 'EADDRINUSE' ||
-        /EADDRINUSE|ADDRESS_IN_USE|in use/i.test(`${messageOf(thrown)} ${codeOf(thrown)}`);
+      // The system's own word, and that of the rooms that listen.
+      const inUse = ['EADDRINUSE', 'ADDRESS_IN_USE'].includes(errnoOf(thrown));
       const reason = inUse ? `the address is in use; stop who uses it or give ${option}` : messageOf(thrown);
       throw new DaemonError(
         `${what} cannot listen on ${address}: ${reason}`,
@@ -211,9 +210,8 @@ export class Node implements Closable {
   }
 
   #refuseOpenNbd(): void {
-    const { nbd, nbdTls, nbdTlsMode, insecureNbd } = this.#settings;
-    if (nbd === null || isLoopback(nbd.host) || insecureNbd) return;
-    if (nbdTls !== null && nbdTlsMode === 'required') return;
+    const { nbd, nbdTls, insecureNbd } = this.#settings;
+    if (nbd === null || isLoopback(nbd.host) || insecureNbd || nbdTls !== null) return;
     throw new DaemonError(
       `NBD on ${nbd.host}:${nbd.port} would be open to the network: give --nbd-tls-cert and --nbd-tls-key, ` +
         'a loopback address, or --insecure-nbd if the network is trusted',
@@ -252,12 +250,12 @@ export class Node implements Closable {
   }
 
   async #listenNbd(): Promise<void> {
-    const { nbd, nbdSocket, nbdTls, nbdTlsMode } = this.#settings;
+    const { nbd, nbdSocket, nbdTls } = this.#settings;
     const server = this.#nbd;
     if (server === null) return;
     await this.#naming(nbdSocket, () => server.listenUnix(nbdSocket));
     if (nbd === null) return;
-    const mode = nbdTls === null ? 'none' : nbdTlsMode;
+    const mode = nbdTls === null ? 'none' : 'required';
     await this.#listening('NBD', nbd, '--nbd-address', () => server.listenTcp(nbd.host, nbd.port, mode));
   }
 
@@ -340,8 +338,4 @@ export class Node implements Closable {
     await this.#nbd?.drain();
     await this.#closing.close();
   }
-}
-
-function codeOf(thrown: unknown): string {
-  return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
 }

@@ -1,4 +1,4 @@
-import { messageOf } from '../base/errors.js';
+import { stackOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 
 /** The parts of `process` that are listened to. */
@@ -79,8 +79,10 @@ export class ProcessSignals {
   }
 
   #die(event: string, thrown: unknown): void {
-    const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : messageOf(thrown);
-    this.#log.error({ event, error }, 'daemon: an unexpected error; it ends here, the next start recovers');
+    this.#log.error(
+      { event, error: stackOf(thrown) },
+      'daemon: an unexpected error; it ends here, the next start recovers',
+    );
     this.#source.exit(1);
   }
 }

@@ -17,6 +17,7 @@ import { z } from 'zod';
 import type { Clock, Random } from '../base/clock.js';
 import { errnoOf, messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
+import { randomUuid } from '../base/uuid.js';
 import { decodeChecked, encodeChecked } from '../crypto/checked-json.js';
 import { FileError } from '../io/file-error.js';
 import type { FileLock, Files } from '../io/files.js';
@@ -80,10 +81,6 @@ export class StorageFolder implements Closable {
 
   get tokenFile(): string {
     return join(this.path, 'run', 'control.token');
-  }
-
-  get defaultSocket(): string {
-    return join(this.path, 'run', 'nbd.sock');
   }
 
   get reserveFile(): string {
@@ -180,7 +177,7 @@ async function identity(path: string, { files, clock, random }: StorageFolderDep
   if (await files.exists(join(path, 'journal'))) {
     throw refusal(path, 'it holds a journal but no node.json; restore node.json from a copy');
   }
-  const nodeId = uuid(random.bytes(16));
+  const nodeId = randomUuid(random);
   await files.replaceFile(file, encodeChecked({ format: STORAGE_FORMAT, nodeId, createdAtMs: clock.wallMs() }), 0o600);
   return nodeId;
 }
@@ -191,13 +188,4 @@ function readIdentity(bytes: Uint8Array): unknown {
   if (checked !== null) return checked;
   const match = WITHOUT_CHECKSUM.exec(Buffer.from(bytes).toString('latin1'));
   return match === null ? null : JSON.parse(match[0]);
-}
-
-/** A version 4 UUID (RFC 9562) of 16 random bytes. */
-function uuid(bytes: Uint8Array): string {
-  const copy = Uint8Array.from(bytes);
-  copy[6] = (copy[6] & 0x0f) | 0x40;
-  copy[8] = (copy[8] & 0x3f) | 0x80;
-  const hex = Buffer.from(copy).toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }

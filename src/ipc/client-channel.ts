@@ -9,9 +9,10 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
 import { ClientError } from './client-error.js';
 import { CLIENT_MESSAGE_BYTES_MAX, CONNECT_MS_MAX } from './client-limits.js';
-import { toClientError } from './client-status.js';
+import { sentNothing, toClientError } from './client-status.js';
 
 /** PEM texts for a daemon that uses TLS: it always asks for a client certificate. */
 export interface ClientTls {
@@ -144,17 +145,10 @@ export class ClientChannel {
       idle: watch.idle,
     };
     if (isServiceError(thrown)) return toClientError(thrown, circumstances);
-    const text = thrown instanceof Error ? thrown.message : String(thrown);
     const address = this.#options.address;
-    if (watch.idle) {
-      return new ClientError(
-        `the daemon at ${address} sent nothing for ${String(timeoutMs / 1000)} s; look at \`gfs status\``,
-        { code: 'TIMEOUT', address, timeoutMs },
-        { cause: thrown },
-      );
-    }
+    if (watch.idle) return sentNothing(address, timeoutMs, thrown);
     return new ClientError(
-      `the connection to the daemon at ${address} broke (${text}); look at its log, then try again`,
+      `the connection to the daemon at ${address} broke (${messageOf(thrown)}); look at its log, then try again`,
       { code: 'UNREACHABLE', address },
       { cause: thrown },
     );

@@ -19,10 +19,7 @@ export function toClientError(error: ServiceError, circumstances: CallCircumstan
   const details = error.details === '' ? error.message : error.details;
   const cause = { cause: error };
   if (circumstances.connectTimedOut) return unreachable(address, 'no answer', error);
-  if (circumstances.idle) {
-    const text = `the daemon at ${address} sent nothing for ${String(timeoutMs / 1000)} s; look at \`gfs status\``;
-    return new ClientError(text, { code: 'TIMEOUT', address, timeoutMs }, cause);
-  }
+  if (circumstances.idle) return sentNothing(address, timeoutMs, error);
   switch (error.code) {
     case status.UNAVAILABLE:
       if (!circumstances.connected) return unreachable(address, connectReason(details), error);
@@ -80,6 +77,12 @@ export function toClientError(error: ServiceError, circumstances: CallCircumstan
         cause,
       );
   }
+}
+
+/** We gave up waiting for the next message of a stream. */
+export function sentNothing(address: string, timeoutMs: number, cause: unknown): ClientError {
+  const text = `the daemon at ${address} sent nothing for ${String(timeoutMs / 1000)} s; look at \`gfs status\``;
+  return new ClientError(text, { code: 'TIMEOUT', address, timeoutMs }, { cause });
 }
 
 function unreachable(address: string, reason: string, cause: unknown): ClientError {

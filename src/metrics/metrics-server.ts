@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { joinAddress } from '../base/address.js';
 import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
 import {
@@ -61,8 +62,8 @@ export class MetricsServer implements Closable {
 
   /** `HOST:PORT` as the system sees it. */
   get address(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return family === 'IPv6' ? `[${address}]:${String(port)}` : `${address}:${String(port)}`;
+    const { address, port } = this.#server.address() as AddressInfo;
+    return joinAddress(address, port);
   }
 
   async close(): Promise<void> {

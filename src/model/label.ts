@@ -12,7 +12,7 @@ const PREFIX_PATTERN = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z
 const NAME_RULE = 'letters, digits, "-", "_" and ".", with a letter or digit at both ends';
 
 /** Throws ModelError LABEL that says whether the key or the value is wrong, and how. */
-export function checkLabel(key: string, value: string): void {
+function checkLabel(key: string, value: string): void {
   checkLabelKey(key);
   if (value.length > LABEL_VALUE_LENGTH_MAX) {
     throw labelError(
@@ -25,7 +25,7 @@ export function checkLabel(key: string, value: string): void {
   }
 }
 
-/** Checks every label and their number. */
+/** Checks every label and their number. Throws ModelError LABEL. */
 export function checkLabels(labels: Labels): void {
   const entries = Object.entries(labels);
   if (entries.length > LABELS_MAX) {
@@ -34,29 +34,7 @@ export function checkLabels(labels: Labels): void {
   for (const [key, value] of entries) checkLabel(key, value);
 }
 
-/** `['app=db', 'tier=']` as `{ app: 'db', tier: '' }`. For creating: every one must be a proper label. */
-export function parseLabels(texts: readonly string[]): Record<string, string> {
-  const labels: [string, string][] = [];
-  for (const text of texts) {
-    const equals = text.indexOf('=');
-    if (equals < 0) throw labelError(text, `label ${JSON.stringify(text)} has no "=": write key=value`);
-    const key = text.slice(0, equals);
-    const value = text.slice(equals + 1);
-    checkLabel(key, value);
-    if (labels.some(([other]) => other === key)) throw labelError(key, `label "${key}" is given twice`);
-    labels.push([key, value]);
-  }
-  // Not by assignment: a label called __proto__ must become a label.
-  const parsed = Object.fromEntries(labels);
-  checkLabels(parsed);
-  return parsed;
-}
-
-/** `app=db,tier=web`: all must match. */
-export function parseSelector(text: string): Record<string, string> {
-  return parseLabels(text.split(',').map((part) => part.trim()));
-}
-
+/** Whether every label of `selector` is there with its value. */
 export function matchesSelector(labels: Labels, selector: Labels): boolean {
   return Object.entries(selector).every(([key, value]) => Object.hasOwn(labels, key) && labels[key] === value);
 }

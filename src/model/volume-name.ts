@@ -1,4 +1,4 @@
-import { CLASS_NAME_LENGTH_MAX, VOLUME_NAME_LENGTH_MAX } from './limits.js';
+import { VOLUME_NAME_LENGTH_MAX } from './limits.js';
 import { ModelError } from './model-error.js';
 
 /** Names travel as NBD export names, device labels and folder names; these characters are safe in all of them. */
@@ -6,17 +6,8 @@ const ALLOWED = /^[a-z0-9._-]$/;
 
 /** Returns the name, or throws ModelError NAME that says which character is wrong. */
 export function checkVolumeName(name: string): string {
-  return checkName('volume', name, VOLUME_NAME_LENGTH_MAX);
-}
-
-/** The same for storage classes. */
-export function checkClassName(name: string): string {
-  return checkName('storage class', name, CLASS_NAME_LENGTH_MAX);
-}
-
-function checkName(thing: string, name: string, lengthMax: number): string {
-  const problem = problemOf(name, lengthMax);
-  if (problem !== '') throw new ModelError(`${thing} name ${problem}`, { code: 'NAME', name });
+  const problem = problemOf(name, VOLUME_NAME_LENGTH_MAX);
+  if (problem !== '') throw new ModelError(`volume name ${problem}`, { code: 'NAME', name });
   return name;
 }
 

@@ -32,10 +32,6 @@ export class NbdRequest implements BlockRequest {
     this.#owner = owner;
   }
 
-  get isInDevice(): boolean {
-    return this.#inDevice;
-  }
-
   /** Data begins at `dataOffset` of `chunk`, whose reference the request takes over. */
   pointAt(chunk: Chunk, dataOffset: number): void {
     this.chunk = chunk;

@@ -1,5 +1,6 @@
 import * as fs from 'node:fs/promises';
 import * as net from 'node:net';
+import { joinAddress } from '../base/address.js';
 import type { Clock } from '../base/clock.js';
 import { CloseStack, type Closable } from '../base/lifecycle.js';
 import { ChunkPool } from './chunk-pool.js';
@@ -268,7 +269,7 @@ export class NbdServer implements Closable {
   #addressOf(socket: net.Socket, transport: 'tcp' | 'unix'): string {
     if (transport === 'tcp') {
       const host = socket.remoteAddress ?? 'unknown';
-      return `${host.includes(':') ? `[${host}]` : host}:${String(socket.remotePort ?? 0)}`;
+      return joinAddress(host, socket.remotePort ?? 0);
     }
     this.#unixClients += 1;
     return `unix:${String(this.#unixClients)}`;

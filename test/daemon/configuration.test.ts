@@ -179,14 +179,12 @@ describe('settings', () => {
   it('open the network when they are told how', async () => {
     const files = { GFS_NBD_TLS_CERT: 'c', GFS_NBD_TLS_KEY: 'k', GFS_NBD_ADDRESS: '0.0.0.0:1' };
     expect((await read({ environment: files })).settings).toMatchObject({
-      nbdTlsMode: 'required',
       nbdTls: { certificate: '/srv/c', privateKey: '/srv/k', authority: '' },
     });
     const insecure = await read({ argv: ['-d', '--storage-path', 'x', '--insecure-nbd', '--nbd-address', '[::]:1'] });
     expect(insecure.settings).toMatchObject({
       insecureNbd: true,
       nbdTls: null,
-      nbdTlsMode: 'none',
       nbd: { host: '::', port: 1 },
     });
   });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../../src/model/model-error.js';
-import { checkClassName, checkVolumeName } from '../../src/model/volume-name.js';
+import { checkVolumeName } from '../../src/model/volume-name.js';
 
 describe('checkVolumeName', () => {
   it.each(['a', 'web-data', 'db_01.main', '0', '-', '...', 'x'.repeat(63)])('takes %j', (name) => {
@@ -35,9 +35,5 @@ describe('checkVolumeName', () => {
         },
       ),
     );
-  });
-
-  it('names the thing that is named', () => {
-    expect(() => checkClassName('')).toThrow(/^storage class name is empty/);
   });
 });

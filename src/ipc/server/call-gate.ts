@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Metadata, type ServerInterceptor, ServerInterceptingCall, status } from '@grpc/grpc-js';
+import { stackOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { Caller } from '../../control/caller.js';
 import { ACTOR_LENGTH_MAX, CALLS_MAX, TOKEN_BYTES_MAX } from './limits.js';
@@ -100,8 +101,7 @@ export class CallGate {
   /** The status of a failed call; what has no word of its own is logged. */
   statusOf(thrown: unknown): CallStatus {
     return toStatus(thrown, (unexpected) => {
-      const error = unexpected instanceof Error ? (unexpected.stack ?? unexpected.message) : String(unexpected);
-      this.#log.error({ error }, 'a control call failed unexpectedly');
+      this.#log.error({ error: stackOf(unexpected) }, 'a control call failed unexpectedly');
     });
   }
 

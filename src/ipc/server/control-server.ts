@@ -1,5 +1,6 @@
-import { createServer, isIPv6, type Server as SocketServer, type Socket } from 'node:net';
+import { createServer, type Server as SocketServer, type Socket } from 'node:net';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { isLoopback, joinAddress } from '../../base/address.js';
 import type { Clock } from '../../base/clock.js';
 import { errnoOf, messageOf } from '../../base/errors.js';
 import { CloseStack, type Closable } from '../../base/lifecycle.js';
@@ -20,7 +21,6 @@ import {
   SHUTDOWN_MS_MAX,
   UNPROVEN_CONNECTIONS_MAX,
 } from './limits.js';
-import { isLoopback } from './loopback.js';
 import type { ServerCertificates } from './server-credentials.js';
 import { ServerError } from './server-error.js';
 import { storageClassesService } from './storage-classes-service.js';
@@ -200,8 +200,4 @@ function addressError(address: string, thrown: unknown): ServerError {
     ? `${address} is in use by another program; choose another --ipc-address`
     : `the control API cannot listen on ${address}: ${messageOf(thrown)}`;
   return new ServerError(message, { code: inUse ? 'ADDRESS_IN_USE' : 'ADDRESS_REFUSED', address });
-}
-
-export function joinAddress(host: string, port: number): string {
-  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }

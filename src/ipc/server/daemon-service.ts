@@ -8,7 +8,7 @@ import { serverStream, unary } from './call-handlers.js';
 export interface NodeControl {
   status(): NodeStatus;
   config(): ConfigValue[];
-  /** Begins an orderly stop, as SIGTERM does; returns before it is done. Resolves to nothing. */
+  /** Begins an orderly stop, as SIGTERM does; returns before it is done. */
   stop(caller: Caller): void;
   readonly pid: number;
 }

@@ -8,3 +8,8 @@ export function isLoopback(host: string): boolean {
   const plain = host.toLowerCase();
   return plain === '::1' || /^::ffff:127\./.test(plain);
 }
+
+/** `host:port`, with an IPv6 address in brackets, so that the port can be told from it. */
+export function joinAddress(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+}
