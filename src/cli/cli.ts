@@ -1,3 +1,5 @@
+import { messageOf } from '../base/errors.js';
+import { programVersion } from '../base/program-version.js';
 import { COMMANDS } from './commands.js';
 import { parseCommandLine } from './command-line.js';
 import { ClientError } from '../ipc/client-error.js';
@@ -5,8 +7,7 @@ import { CliError } from './cli-error.js';
 import { EXIT, exitCodeOf } from './exit-code.js';
 import { helpText } from './help.js';
 import { printable } from './output/text-width.js';
-import { errorLine, Session } from './session.js';
-import { programVersion } from './version.js';
+import { Session } from './session.js';
 import type { World } from './world.js';
 
 /** Runs one command line (without the program's name) and resolves to its exit status. Never throws. */
@@ -33,6 +34,13 @@ export async function runCli(argv: readonly string[], world: World): Promise<num
   } finally {
     await session?.close();
   }
+}
+
+/** The one line that a failure is told in. */
+function errorLine(thrown: unknown): string {
+  return messageOf(thrown)
+    .trim()
+    .replace(/\s*\n\s*/g, '; ');
 }
 
 function isBug(thrown: unknown): thrown is Error {

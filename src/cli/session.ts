@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { parseDuration } from '../base/duration.js';
 import { isLoopback } from '../base/address.js';
-import { messageOf } from '../base/errors.js';
+import { parseDuration } from '../base/duration.js';
 import type { ControlClient } from '../ipc/client.js';
 import { CALL_MS_DEFAULT } from '../ipc/client-limits.js';
 import { findDaemon } from '../ipc/client-discovery.js';
@@ -124,36 +123,4 @@ function refuseClearToken(address: string): void {
     `${address} is not on this machine's loopback, and the token would cross the network in clear; ` +
       'give --tls-ca, --tls-cert and --tls-key, run gfs beside the daemon, or forward its port (ssh -L 8090:127.0.0.1:8090 HOST)',
   );
-}
-
-/** A whole number that the user wrote for `option`. */
-export function parseCount(option: string, text: string, least: number): number {
-  const count = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
-  if (count >= least) return count;
-  throw usageError(`${option} takes a whole number from ${String(least)}, not "${text}"`);
-}
-
-/** `key=value` pairs that the user wrote for `option`. */
-export function parseLabels(option: string, pairs: readonly string[]): Record<string, string> {
-  const labels: Record<string, string> = {};
-  for (const pair of pairs) {
-    const equals = pair.indexOf('=');
-    if (equals < 1) throw usageError(`${option} takes KEY=VALUE, not "${pair}"`);
-    addLabel(labels, pair.slice(0, equals), pair.slice(equals + 1));
-  }
-  return labels;
-}
-
-/** Throws USAGE for a key that is there already, or that no label has (`__proto__` would vanish without a word). */
-export function addLabel(labels: Record<string, string>, key: string, value: string): void {
-  if (!/^[A-Za-z0-9]/.test(key)) throw usageError(`label "${key}" does not begin with a letter or a digit`);
-  if (Object.hasOwn(labels, key)) throw usageError(`label "${key}" is given twice`);
-  labels[key] = value;
-}
-
-/** The one line that a failure is told in. */
-export function errorLine(thrown: unknown): string {
-  return messageOf(thrown)
-    .trim()
-    .replace(/\s*\n\s*/g, '; ');
 }

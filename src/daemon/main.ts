@@ -1,9 +1,9 @@
 /** The daemon's process: arguments, signals, the service manager, and one node. */
-import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import { messageOf, stackOf } from '../base/errors.js';
 import { CloseStack } from '../base/lifecycle.js';
+import { programVersion } from '../base/program-version.js';
 import { SystemClock, SystemRandom } from '../base/system-clock.js';
 import { NativeChecksums } from '../io/native-checksums.js';
 import { NativeFiles } from '../io/native-files.js';
@@ -138,10 +138,4 @@ async function reload(node: Node, sources: ConfigurationSources, log: ProcessLog
 function complain(thrown: unknown): number {
   process.stderr.write(`gfs: ${messageOf(thrown).replaceAll(/\s*\n\s*/g, ' ')}\n`);
   return thrown instanceof DaemonError && thrown.code === 'CONFIG' ? 2 : 1;
-}
-
-/** The version in package.json, which lies at the same distance from src/daemon and dist/daemon. */
-function programVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -1,9 +1,9 @@
 import type { Event } from '../../ipc/generated/control.js';
 import { command } from '../command.js';
+import { parseCount } from '../option-values.js';
 import type { Output } from '../output/output.js';
 import { cutText, printable, textWidth } from '../output/text-width.js';
 import { toIso } from '../output/volume-view.js';
-import { parseCount } from '../session.js';
 
 const EVENTS_SHOWN = '50';
 

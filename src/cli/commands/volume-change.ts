@@ -2,10 +2,10 @@ import { formatSize, parseSize } from '../../base/size.js';
 import type { UpdateVolumeRequest, Volume } from '../../ipc/generated/control.js';
 import { usageError } from '../cli-error.js';
 import { command, type Command } from '../command.js';
+import { addLabel } from '../option-values.js';
 import { formatLabels, toVolumeView } from '../output/volume-view.js';
-import { addLabel, type Session } from '../session.js';
-
-const VOLUME = { summary: 'name or id', required: true, completes: 'volume' } as const;
+import type { Session } from '../session.js';
+import { VOLUME } from './volume-word.js';
 
 export const volumeExpand = command({
   verb: ['volume', 'expand'],

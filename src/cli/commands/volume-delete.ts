@@ -6,6 +6,7 @@ import { command } from '../command.js';
 import { toVolumeView } from '../output/volume-view.js';
 import { confirm } from '../questions.js';
 import type { Session } from '../session.js';
+import { VOLUME } from './volume-word.js';
 
 export const volumeDelete = command({
   verb: ['volume', 'delete'],
@@ -13,7 +14,7 @@ export const volumeDelete = command({
   details:
     'Under the policy Retain the data is kept (`gfs volume list --retained`) until `gfs volume purge`; nothing is\n' +
     'asked. Under Delete it is gone, so a terminal is asked and a script needs --force.',
-  words: { volume: { summary: 'name or id', required: true, completes: 'volume' } },
+  words: { volume: VOLUME },
   options: {
     force: {
       kind: 'flag',

@@ -6,6 +6,7 @@ import { EXPORT_FORMATS, formatOfName } from '../images/image-format.js';
 import { PartialFile } from '../images/partial-file.js';
 import { Progress } from '../images/progress.js';
 import { exportRaw } from '../images/raw-export.js';
+import { VOLUME } from './volume-word.js';
 
 export const volumeExportImage = command({
   verb: ['volume', 'export-image'],
@@ -16,7 +17,7 @@ export const volumeExportImage = command({
     'go; unmount them, or detach them, for an image that is one moment.\n' +
     'Example:\n  gfs volume export-image web-root web-root.qcow2',
   words: {
-    volume: { summary: 'name or id', required: true, completes: 'volume' },
+    volume: VOLUME,
     file: { summary: 'the file to make', required: true, completes: 'file' },
   },
   options: {

@@ -1,7 +1,6 @@
 import { command } from '../command.js';
 import { toVolumeView } from '../output/volume-view.js';
-
-const VOLUME = { summary: 'name or id', required: true, completes: 'volume' } as const;
+import { VOLUME } from './volume-word.js';
 
 export const volumeExport = command({
   verb: ['volume', 'export'],

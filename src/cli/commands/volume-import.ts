@@ -11,8 +11,8 @@ import { Progress } from '../images/progress.js';
 import { imageInfo, remoteScheme } from '../images/qemu-img.js';
 import { importRaw } from '../images/raw-import.js';
 import { toVolumeView } from '../output/volume-view.js';
-import { parseCount, parseLabels, type Session } from '../session.js';
-import { VOLUME_TYPES } from './volume-create.js';
+import type { Session } from '../session.js';
+import { NEW_VOLUME_OPTIONS, newVolumeName, newVolumeRequest } from './new-volume.js';
 
 const BLOCK_BYTES_DEFAULT = 4096;
 
@@ -28,36 +28,13 @@ export const volumeImport = command({
     name: { summary: 'name of the new volume; --name says the same' },
   },
   options: {
-    name: { kind: 'text', alias: 'n', summary: 'name of the new volume', value: 'NAME' },
-    'storage-class': {
-      kind: 'text',
-      alias: 'c',
-      summary: 'policy that it is born with',
-      value: 'CLASS',
-      completes: 'storage-class',
-    },
-    'volume-type': { kind: 'text', alias: 't', summary: 'default: persistent', choices: VOLUME_TYPES },
-    replicas: { kind: 'text', alias: 'r', summary: 'copies wanted (default: as the class says)', value: 'N' },
-    label: { kind: 'texts', alias: 'l', summary: 'a label', value: 'KEY=VALUE' },
+    ...NEW_VOLUME_OPTIONS,
     size: { kind: 'text', alias: 's', summary: 'a larger size than the image has', value: 'SIZE' },
-    'block-size': { kind: 'text', summary: 'block size, 4K to 64K (default: as the daemon says)', value: 'SIZE' },
     format: { kind: 'text', summary: 'format of the image (default: what it is)', choices: IMPORT_FORMATS },
   },
   async run(words, options, session) {
-    if (words.name !== undefined && options.name !== undefined && words.name !== options.name) {
-      throw usageError(`two names are given, "${words.name}" and "${options.name}"; one volume has one`);
-    }
-    const name = words.name ?? options.name;
-    if (name === undefined) throw usageError(`NAME is missing: gfs volume import ${words.image} NAME`);
-    const wishes: CreateVolumeRequest = {
-      name,
-      sizeBytes: options.size === undefined ? 0 : parseSize(options.size),
-      storageClass: options['storage-class'] ?? '',
-      volumeType: options['volume-type'] ?? '',
-      replicas: options.replicas === undefined ? 0 : parseCount('--replicas', options.replicas, 1),
-      labels: parseLabels('--label', options.label),
-      blockBytes: options['block-size'] === undefined ? 0 : parseSize(options['block-size']),
-    };
+    const name = newVolumeName(words.name, options.name, `gfs volume import ${words.image} NAME`);
+    const wishes = newVolumeRequest(name, options.size === undefined ? 0 : parseSize(options.size), options);
     const volume = await importImage(session, words.image, options.format, wishes);
     session.output.answer(
       toVolumeView(volume),

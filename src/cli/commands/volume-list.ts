@@ -2,7 +2,7 @@ import type { Volume } from '../../ipc/generated/control.js';
 import { command } from '../command.js';
 import { volumeFacts, volumeTable } from '../output/volume-text.js';
 import { toVolumeView } from '../output/volume-view.js';
-import { parseLabels } from '../session.js';
+import { parseLabels } from '../option-values.js';
 
 const SORTS: Record<string, (left: Volume, right: Volume) => number> = {
   name: (left, right) => (left.name < right.name ? -1 : left.name > right.name ? 1 : 0),

@@ -3,10 +3,10 @@ import { formatSize } from '../../base/size.js';
 import type { StatsSample, VolumeStats } from '../../ipc/generated/control.js';
 import { usageError } from '../cli-error.js';
 import { command } from '../command.js';
+import { parseCount } from '../option-values.js';
 import type { Output } from '../output/output.js';
 import type { Column } from '../output/table.js';
 import { toIso } from '../output/volume-view.js';
-import { parseCount } from '../session.js';
 
 const WATCH_SECONDS = '2';
 const WATCH_MS_MIN = 100;

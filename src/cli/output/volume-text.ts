@@ -69,7 +69,7 @@ export function volumeFacts(volume: Volume, output: Output): string {
 export function paintState(text: string, state: string, colours: Colours): string {
   if (state === 'available' || state === 'ready') return colours.green(text);
   if (state === 'in-use') return colours.cyan(text);
-  if (state === 'damaged' || state === 'failed') return colours.red(text);
+  if (state === 'damaged') return colours.red(text);
   return colours.yellow(text);
 }
 

@@ -1,0 +1,50 @@
+/** What `volume create` and `volume import` ask for alike. */
+import { parseSize } from '../../base/size.js';
+import type { CreateVolumeRequest } from '../../ipc/generated/control.js';
+import { usageError } from '../cli-error.js';
+import type { OptionSpecs, OptionValues } from '../option-spec.js';
+import { parseCount, parseLabels } from '../option-values.js';
+
+const VOLUME_TYPES = ['ephemeral', 'persistent', 'shared'];
+
+export const NEW_VOLUME_OPTIONS = {
+  name: { kind: 'text', alias: 'n', summary: 'name of the new volume', value: 'NAME' },
+  'storage-class': {
+    kind: 'text',
+    alias: 'c',
+    summary: 'policy that it is born with (default: encrypted-storage)',
+    value: 'CLASS',
+    completes: 'storage-class',
+  },
+  'volume-type': { kind: 'text', alias: 't', summary: 'default: persistent', choices: VOLUME_TYPES },
+  replicas: { kind: 'text', alias: 'r', summary: 'copies wanted (default: as the class says)', value: 'N' },
+  label: { kind: 'texts', alias: 'l', summary: 'a label', value: 'KEY=VALUE' },
+  'block-size': { kind: 'text', summary: 'block size, 4K to 64K (default: as the daemon says)', value: 'SIZE' },
+} as const satisfies OptionSpecs;
+
+/** The name, from the word or the option; throws USAGE, with `usage`, when there is none, or two. */
+export function newVolumeName(word: string | undefined, option: string | undefined, usage: string): string {
+  if (word !== undefined && option !== undefined && word !== option) {
+    throw usageError(`two names are given, "${word}" and "${option}"; one volume has one`);
+  }
+  const name = word ?? option;
+  if (name === undefined) throw usageError(`NAME is missing: ${usage}`);
+  return name;
+}
+
+/** `sizeBytes` is for the caller to say. Throws USAGE, or UnitError for a size that cannot be read. */
+export function newVolumeRequest(
+  name: string,
+  sizeBytes: number,
+  options: OptionValues<typeof NEW_VOLUME_OPTIONS>,
+): CreateVolumeRequest {
+  return {
+    name,
+    sizeBytes,
+    storageClass: options['storage-class'] ?? '',
+    volumeType: options['volume-type'] ?? '',
+    replicas: options.replicas === undefined ? 0 : parseCount('--replicas', options.replicas, 1),
+    labels: parseLabels('--label', options.label),
+    blockBytes: options['block-size'] === undefined ? 0 : parseSize(options['block-size']),
+  };
+}
