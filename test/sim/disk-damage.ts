@@ -1,8 +1,9 @@
 import { join } from 'node:path';
+import { SECTOR_BYTES } from '../base/power-cut.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import type { Place } from './journal-history.js';
 import type { Step } from './script.js';
-import { SECTOR_BYTES, type SectorFile } from './sector-file.js';
+import type { SectorFile } from './sector-file.js';
 import type { SimulatedNode } from './simulated-node.js';
 
 const BLOCK_HEADER_BYTES = 64;

@@ -1,7 +1,6 @@
+import { PAGE_BYTES, PowerCut, SECTOR_BYTES, type CutPolicy } from '../base/power-cut.js';
 import type { SeededRandom } from '../base/seeded-random.js';
 
-export const SECTOR_BYTES = 512;
-const PAGE_BYTES = 4096;
 const PAGE_SECTORS = PAGE_BYTES / SECTOR_BYTES;
 /** Space is given out in pieces of this size. */
 export const CHUNK_BYTES = 64 * 1024;
@@ -28,8 +27,6 @@ export interface SyncCover {
   readonly sizeBytes: number;
 }
 
-/** Which unsynced sectors a power cut keeps. Each finds other mistakes. */
-export type CutPolicy = 'all lost' | 'all kept' | 'coins' | 'few lost' | 'one lost' | 'pages' | 'older versions';
 export const CUT_POLICIES: readonly CutPolicy[] = [
   'all lost',
   'all kept',
@@ -254,18 +251,9 @@ export class SectorFile {
         if (dirty !== null) unsynced.push({ page, n, dirty });
       });
     }
-    const victim = random.below(Math.max(unsynced.length, 1));
-    const pages = new Map<number, boolean>();
+    const power = new PowerCut(policy, random, unsynced.length);
     for (const [at, { page, n, dirty }] of unsynced.entries()) {
-      if (!pages.has(page)) pages.set(page, random.below(2) === 0);
-      const lost =
-        policy === 'all lost' ||
-        (policy === 'coins' && random.below(2) === 0) ||
-        (policy === 'few lost' && random.below(16) === 0) ||
-        (policy === 'one lost' && at === victim) ||
-        (policy === 'pages' && pages.get(page) === true) ||
-        (policy === 'older versions' && random.below(4) === 0);
-      if (lost) continue;
+      if (power.loses(at, page)) continue;
       const old = policy === 'older versions' && dirty.older.length > 0;
       if (old) this.#settle(page, n * SECTOR_BYTES, dirty.older[random.below(dirty.older.length)].bytes);
       else {

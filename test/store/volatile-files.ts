@@ -19,10 +19,11 @@ import type { FileId, FileLock, Files, SpaceReport } from '../../src/io/files.js
 import { NativeFiles } from '../../src/io/native-files.js';
 import type { OpenBatch } from '../../src/io/open-batch.js';
 import { RECORD_INTS, type SealBatch } from '../../src/io/seal-batch.js';
+import { PAGE_BYTES, PowerCut, SECTOR_BYTES, type CutPolicy } from '../base/power-cut.js';
 import type { SeededRandom } from '../base/seeded-random.js';
 
-const SECTOR_BYTES = 512;
-const PAGE_BYTES = 4096;
+/** Older versions need no policy of their own: a sector has an earlier write's when only the later one is lost. */
+const CUT_POLICIES: readonly CutPolicy[] = ['all lost', 'coins', 'few lost', 'one lost', 'pages', 'all kept'];
 
 /** What a sector held before: kept until a sync covers what was written over it. */
 type Undo = Map<number, Buffer>;
@@ -36,25 +37,17 @@ export class VolatileDisk {
 
   /** The power goes: takes back a subset of what no completed sync covered. Nothing may be under way. */
   cut(random: SeededRandom): void {
-    // Whole loss, no loss, coin flips, and single lost pages or sectors: each finds other mistakes.
-    const policy = random.below(6);
+    const policy = CUT_POLICIES[random.below(CUT_POLICIES.length)];
     for (const [path, stack] of this.unsynced) {
       if (!existsSync(path)) continue;
       const file = openSync(path, 'r+');
       const kept = new Set<number>();
       for (const undo of stack.toReversed()) {
         const sectors = [...undo.keys()].sort((a, b) => a - b);
-        const victim = sectors.length === 0 ? -1 : sectors[random.below(sectors.length)];
-        const pages = new Map<number, boolean>();
-        for (const sector of sectors) {
-          const page = Math.floor((sector * SECTOR_BYTES) / PAGE_BYTES);
-          if (!pages.has(page)) pages.set(page, random.below(2) === 0);
-          const lost =
-            policy === 0 ||
-            (policy === 1 && random.below(2) === 0) ||
-            (policy === 2 && random.below(16) === 0) ||
-            (policy === 3 && sector === victim) ||
-            (policy === 4 && pages.get(page) === true);
+        if (sectors.length === 0) continue;
+        const power = new PowerCut(policy, random, sectors.length);
+        for (const [n, sector] of sectors.entries()) {
+          const lost = power.loses(n, Math.floor((sector * SECTOR_BYTES) / PAGE_BYTES));
           // What a later write left on the disk is not taken back by the loss of an earlier one.
           if (!lost || kept.has(sector)) kept.add(sector);
           else writeSync(file, undo.get(sector) as Buffer, 0, SECTOR_BYTES, sector * SECTOR_BYTES);
@@ -301,7 +294,7 @@ export class VolatileFiles implements Files {
 }
 
 /** What the kernel writes for a batch at `offset`, zeros up to the page border included. */
-export function appendBytesOf(offset: number, batch: SealBatch): number {
+function appendBytesOf(offset: number, batch: SealBatch): number {
   let bytes = 0;
   for (let n = 0; n < batch.recordCount; n += 1) {
     const blockBytes = batch.recordBlockBytes[n];
