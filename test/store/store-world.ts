@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock, Random } from '../../src/base/clock.js';
-import type { Log } from '../../src/base/log.js';
 import { SystemClock, SystemRandom } from '../../src/base/system-clock.js';
 import { type BlockDevice, type DeviceFault, type Operation } from '../../src/device/block-device.js';
 import type { Files } from '../../src/io/files.js';
@@ -15,6 +14,7 @@ import { Store, type StoreOptions } from '../../src/store/store.js';
 import { InnerRequest } from '../../src/volume/inner-request.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { VolumeManager } from '../../src/volume/volume-manager.js';
+import { LogLines } from '../base/log-lines.js';
 
 export const MIB = 1024 * 1024;
 
@@ -42,16 +42,11 @@ export function perform(
   });
 }
 
-export interface LogLine {
-  readonly level: string;
-  readonly fields: object;
-  readonly message: string;
-}
-
 /** A store in a temporary folder that can be closed, killed and opened again. */
 export class StoreWorld {
   readonly path: string;
-  readonly lines: LogLine[] = [];
+  readonly #log = new LogLines();
+  readonly lines = this.#log.lines;
   readonly clock: Clock;
   readonly keys = new NativeBlockKeys();
   readonly checksums = new NativeChecksums();
@@ -90,10 +85,6 @@ export class StoreWorld {
   }
 
   async open(): Promise<void> {
-    const log = (level: string) => (fields: object, message: string) => {
-      this.lines.push({ level, fields, message });
-    };
-    const theLog: Log = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
     this.#store = await Store.open(
       {
         storagePath: this.path,
@@ -109,7 +100,7 @@ export class StoreWorld {
         checksums: this.checksums,
         clock: this.clock,
         random: this.#random,
-        log: theLog,
+        log: this.#log,
         openEnvironment: (path) => Promise.resolve(this.#environment(this.#openEnvironment(path))),
         probeEnvironment: () => Promise.resolve(''),
       },

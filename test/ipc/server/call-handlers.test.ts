@@ -3,8 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
 import { CallGate } from '../../../src/ipc/server/call-gate.js';
 import { serverStream } from '../../../src/ipc/server/call-handlers.js';
-
-const QUIET = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+import { LogLines } from '../../base/log-lines.js';
 
 /** A call as gRPC makes it: a stream of messages, each of which leaves when the client has room for it. */
 class SlowCall extends Writable {
@@ -33,7 +32,7 @@ class SlowCall extends Writable {
 
 it('makes the next message of a stream only when the client has taken the last', async () => {
   const made: number[] = [];
-  const gate = new CallGate({ token: 'token' }, { log: QUIET });
+  const gate = new CallGate({ token: 'token' }, { log: new LogLines() });
   const handler = serverStream<object, number, number>(
     gate,
     async function* () {
