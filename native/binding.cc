@@ -282,6 +282,9 @@ Napi::Value writeback(const Napi::CallbackInfo& info) {
 Napi::Value dropCache(const Napi::CallbackInfo& info) {
   return backgroundRange<RangeOperation::Kind::DROP_CACHED>(info, "dropCache");
 }
+Napi::Value readAhead(const Napi::CallbackInfo& info) {
+  return backgroundRange<RangeOperation::Kind::READ_AHEAD>(info, "readAhead");
+}
 Napi::Value fillZeros(const Napi::CallbackInfo& info) { return zeros(info, "fillZeros", false); }
 Napi::Value punch(const Napi::CallbackInfo& info) { return zeros(info, "punch", true); }
 
@@ -388,6 +391,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
       {"punch", punch},
       {"writeback", writeback},
       {"dropCache", dropCache},
+      {"readAhead", readAhead},
       {"sync", sync},
       {"syncDirectory", syncDirectoryAt},
       {"read", read},

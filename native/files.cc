@@ -128,6 +128,10 @@ int dropCached(int file, off_t offset, off_t length) {
   return -posix_fadvise(file, offset, length, POSIX_FADV_DONTNEED);
 }
 
+int readAhead(int file, off_t offset, off_t length) {
+  return -posix_fadvise(file, offset, length, POSIX_FADV_WILLNEED);
+}
+
 off_t fileBytes(int file) {
   struct stat facts;
   if (fstat(file, &facts) != 0) return -errno;

@@ -33,6 +33,7 @@ int syncDirectory(const char* path);
 int writeBack(int file, off_t offset, off_t length);
 
 int dropCached(int file, off_t offset, off_t length);
+int readAhead(int file, off_t offset, off_t length);
 off_t fileBytes(int file);
 
 // An exclusive lock that ends with the descriptor. -EWOULDBLOCK when someone else holds it.

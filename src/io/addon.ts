@@ -112,6 +112,7 @@ export interface Addon {
   punch(file: number, offset: number, length: number, done: Done): Outcome;
   writeback(file: number, offset: number, length: number, done: Done): Outcome;
   dropCache(file: number, offset: number, length: number, done: Done): Outcome;
+  readAhead(file: number, offset: number, length: number, done: Done): Outcome;
   sync(file: number, done: Done): Outcome;
   syncDirectory(path: string, done: Done): Outcome;
   read(file: number, fileOffset: number, into: Uint8Array, offset: number, length: number, done: Done): Outcome;

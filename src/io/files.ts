@@ -62,6 +62,8 @@ export interface Files {
   writeback(file: FileId, offset: number, length: number): Promise<void>;
   /** Drops clean cached pages of a range (posix_fadvise DONTNEED); length 0: to the end. */
   dropCache(file: FileId, offset: number, length: number): Promise<void>;
+  /** Starts reading a range into the page cache (posix_fadvise WILLNEED): advice, which says nothing about the disk. */
+  readAhead(file: FileId, offset: number, length: number): Promise<void>;
 
   /**
    * Seals the batch and writes it at `offset` in this thread. Returns 0 or a negative errno; after a failure the

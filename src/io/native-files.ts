@@ -170,6 +170,10 @@ export class NativeFiles implements Files {
     return settle('drop the cache of', this.#pathOf(file), (done) => addon.dropCache(file, offset, length, done));
   }
 
+  readAhead(file: FileId, offset: number, length: number): Promise<void> {
+    return settle('read ahead in', this.#pathOf(file), (done) => addon.readAhead(file, offset, length, done));
+  }
+
   appendNow(file: FileId, offset: number, batch: SealBatch): number {
     return addon.appendNow(
       file,

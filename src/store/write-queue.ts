@@ -180,7 +180,7 @@ export class WriteQueue {
     if (blocked && !engine.journal.padWanted) return;
     this.#batch.begin(engine.journal.batchStart());
     const needsSegment = blocked ? false : this.#gather(engine);
-    if (engine.journal.padWanted) this.#batch.addPad();
+    if (engine.journal.padWanted || (engine.journal.syncsAhead && !this.#batch.empty)) this.#batch.addPad();
     else this.#batch.closeRecord();
     if (this.#batch.empty) {
       this.#complete(engine);

@@ -103,6 +103,7 @@ export class MemoryFiles implements Files {
   truncate = notForKeys as () => Promise<void>;
   writeback = notForKeys as () => Promise<void>;
   dropCache = notForKeys as () => Promise<void>;
+  readAhead = notForKeys as () => Promise<void>;
   appendNow = notForKeys as () => number;
   appendLater = notForKeys as () => void;
   openNow = notForKeys as () => number;

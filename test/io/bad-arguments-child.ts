@@ -162,6 +162,7 @@ const calls: Record<string, readonly fc.Arbitrary<unknown>[]> = {
   punch: range,
   writeback: range,
   dropCache: range,
+  readAhead: range,
   sync: [files, done],
   syncDirectory: [fc.oneof(fc.constant(folder), anything), done],
   read: [files, places, bytes, places, places, done],

@@ -144,12 +144,13 @@ describe('bytes', () => {
     expect(await files.sizeBytes(file)).toBe(5000);
   });
 
-  it('syncs, writes back and drops', async () => {
+  it('syncs, writes back, drops and reads ahead', async () => {
     const file = await open(at('f'), 'create');
     await files.write(file, 0, pattern(100_000));
     await files.writeback(file, 0, 100_000);
     await files.sync(file);
     await files.dropCache(file, 0, 0);
+    await files.readAhead(file, 0, 1 << 20);
     expect(Buffer.compare(readFileSync(at('f')), pattern(100_000))).toBe(0);
   });
 

@@ -208,7 +208,7 @@ export const SABOTAGES: readonly Sabotage[] = [
   },
   {
     name: 'parts of an unaligned write outlive a reopening',
-    caughtBy: 109,
+    caughtBy: 321,
     install: () =>
       replaced(
         Head.prototype,

@@ -292,6 +292,10 @@ export class SimulatedFiles implements Files {
     return this.#call(null, 'drop the cache of', open.path, () => open.file.dropClean());
   }
 
+  readAhead(file: FileId): Promise<void> {
+    return this.#call(null, 'read ahead in', this.#of(file).path, () => undefined);
+  }
+
   #append(open: OpenFile, offset: number, batch: SealBatch): number {
     const { faults, witness, keys, checksums } = this.#world;
     const { bytes, records } = sealBatch(batch, offset, keys, checksums);

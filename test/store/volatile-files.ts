@@ -255,6 +255,10 @@ export class VolatileFiles implements Files {
     await this.#turn();
   }
 
+  async readAhead(): Promise<void> {
+    await this.#turn();
+  }
+
   appendNow(file: FileId, offset: number, batch: SealBatch): number {
     this.onStep();
     if (this.#dead) return -5;

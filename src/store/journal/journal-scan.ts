@@ -10,6 +10,7 @@ import {
 } from './record.js';
 import type { SegmentFiles } from './segment-files.js';
 import { decodeSegmentHeader, type SegmentHeader } from './segment-header.js';
+import { ReadAhead } from './read-ahead.js';
 import { SegmentWindow } from './segment-window.js';
 import { demandRead, readPatiently, type UnreadPages } from './unread-pages.js';
 
@@ -105,7 +106,17 @@ export class JournalScan {
     });
   }
 
+  /** Throws StoreError IO for a page that cannot be read and may matter, and what the sink throws. */
   async run(start: ScanStart, sink: ScanSink): Promise<ScanResult> {
+    const ahead = new ReadAhead({ files: this.#files, segmentFiles: this.#segmentFiles });
+    try {
+      return await this.#walk(start, sink, ahead);
+    } finally {
+      await ahead.end();
+    }
+  }
+
+  async #walk(start: ScanStart, sink: ScanSink, ahead: ReadAhead): Promise<ScanResult> {
     const segments: ScanSegment[] = [];
     let { segment, offset, sequence } = start;
     // Without all headers another branch of the chain may be taken for this one.
@@ -114,6 +125,8 @@ export class JournalScan {
       segments.push(segment);
       let next = this.#successorOf(segment, segments);
       const endAt = next?.header?.predecessor?.cut ?? segment.segmentBytes;
+      ahead.begin(segment.slot, offset, endAt);
+      if (next !== null) ahead.begin(next.segment.slot, SEGMENT_HEADER_BYTES, next.segment.segmentBytes);
       await this.#use(segment);
       for (;;) {
         if (offset >= endAt) break;

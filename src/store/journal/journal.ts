@@ -23,6 +23,12 @@ import type { SegmentTable } from './segment-table.js';
 /** Syncs within one segment after which the next one is worth filling with zeros ahead of use. */
 const SYNCS_FOR_ZEROS = 16;
 
+/**
+ * After so many flushes in a row that each followed one append, the next append is synced before its flush is asked for:
+ * a database that commits waits for little else, and the flush finds its sync under way.
+ */
+const LONE_APPENDS_MIN = 8;
+
 export interface JournalPosition {
   readonly slot: number;
   readonly generation: number;
@@ -73,6 +79,12 @@ export class Journal {
   #syncing = false;
   #waiters: SyncWaiter[] = [];
   #padWanted = false;
+  /** Appends since the last flush. */
+  #appendsUnasked = 0;
+  /** Flushes in a row that each came after one append. */
+  #loneAppends = 0;
+  /** A sync that nobody asked for yet is to start. */
+  #syncAhead = false;
   #syncsInSegment = 0;
   /** What the head was taken for. */
   #use: SegmentUse = 'opening';
@@ -119,6 +131,11 @@ export class Journal {
 
   get padWanted(): boolean {
     return this.#padWanted;
+  }
+
+  /** The next append will be synced at once, so it is to end with its page. */
+  get syncsAhead(): boolean {
+    return this.#loneAppends >= LONE_APPENDS_MIN;
   }
 
   get appending(): boolean {
@@ -268,6 +285,7 @@ export class Journal {
       this.appendedBytes += bytes;
       this.#writeback(bytes);
       if (this.#padWanted && this.#pageClosed) this.#padWanted = false;
+      if (batch.publicationCount > 0) this.#countAppend();
       done(null);
       this.#kick();
     };
@@ -286,12 +304,24 @@ export class Journal {
     return this.#offset % PAGE_BYTES === 0;
   }
 
+  #countAppend(): void {
+    this.#appendsUnasked += 1;
+    if (this.#appendsUnasked > 1) this.#loneAppends = 0;
+    if (this.syncsAhead) this.#syncAhead = true;
+  }
+
+  #countFlush(): void {
+    if (this.#appendsUnasked === 1) this.#loneAppends += 1;
+    this.#appendsUnasked = 0;
+  }
+
   /** Calls `done` when everything up to `sequence` is durable, or when it cannot be known to be. */
   sync(sequence: number, done: (failure: StoreError | null) => void): void {
     if (this.#failure !== null) {
       done(this.#failure);
       return;
     }
+    this.#countFlush();
     if (sequence <= this.#durable) {
       done(null);
       return;
@@ -311,7 +341,8 @@ export class Journal {
   }
 
   #kick(): void {
-    if (this.#syncing || this.#waiters.length === 0 || this.#failure !== null || this.#appending) return;
+    if (this.#syncing || this.#failure !== null || this.#appending) return;
+    if (this.#waiters.length === 0 && !this.#syncAhead) return;
     if (!this.#pageClosed) {
       // Durable bytes are never rewritten: the page is closed before the sync, by the queue that owns appends.
       if (!this.#padWanted) {
@@ -321,6 +352,7 @@ export class Journal {
       return;
     }
     this.#syncing = true;
+    this.#syncAhead = false;
     this.#under += 1;
     void this.#syncNow(this.appended, this.#unsynced).finally(() => {
       this.#settled();

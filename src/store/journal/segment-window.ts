@@ -63,10 +63,13 @@ export class SegmentWindow {
     // A record may claim bytes that a truncated file does not have: the window must have room for them.
     const endInWindow = offset - this.#from + Math.min(length, this.#segmentBytes - offset);
     if (offset < this.#from || end > this.#from + this.#length || endInWindow > this.#bytes.length) {
-      this.#from = offset;
       const want = Math.min(this.#bytes.length, Math.max(this.endBytes - offset, 0));
+      // What is there already is kept: a window's end cuts a record, and each would be read twice.
+      const kept = offset < this.#from ? 0 : Math.max(0, this.#from + this.#length - offset);
+      let done = Math.min(kept, want);
+      this.#bytes.copyWithin(0, offset - this.#from, offset - this.#from + done);
+      this.#from = offset;
       this.#length = want;
-      let done = 0;
       while (done < want) {
         let read = 0;
         try {
