@@ -7,8 +7,6 @@ export interface ProbeVerdict {
   /** false: it opens with an error, `reason`. */
   readonly readable: boolean;
   readonly reason: string;
-  /** Records that pass their checksums. */
-  readonly records: number;
   readonly damagedCount: number;
   /** The first of the damaged keys. */
   readonly damaged: readonly string[];

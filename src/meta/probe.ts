@@ -17,7 +17,6 @@ function probe(path: string): ProbeVerdict {
     return {
       readable: true,
       reason: '',
-      records,
       damagedCount: damaged.length,
       damaged: damaged.slice(0, PROBE_KEYS_NAMED_MAX),
       stateDamaged: state === null,
@@ -33,7 +32,6 @@ function unreadable(reason: string): ProbeVerdict {
   return {
     readable: false,
     reason,
-    records: 0,
     damagedCount: 0,
     damaged: [],
     stateDamaged: false,

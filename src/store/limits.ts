@@ -4,7 +4,7 @@ const MIB = 1024 * 1024;
 
 /** Smallest and largest block of a layer, bytes. */
 export const BLOCK_BYTES_MIN = 4096;
-const BLOCK_BYTES_MAX = 65536;
+export const BLOCK_BYTES_MAX = 65536;
 /** A page of the file system: durable bytes are never rewritten, so a sync closes one. */
 export const PAGE_BYTES = 4096;
 /** Records start at multiples of this, and the finest location unit (BLOCK_BYTES_MIN / 64) equals it. */
@@ -72,6 +72,13 @@ export const LEAF_BLOCKS = 128;
 /** In-memory bytes of one cached leaf (typed array row; its bookkeeping adds about a tenth). */
 export const LEAF_BYTES = LEAF_BLOCKS * 8;
 export const MAP_CACHE_BYTES_DEFAULT = 256 * MIB;
+/** Address space of the map's database, not disk: its file grows as it is written. */
+export const MAP_ADDRESS_BYTES = 2 ** 40;
+/** LMDB reports a short write on a full disk as EIO; with less than this free it is taken for what it is. */
+export const MAP_FULL_BELOW_BYTES = 64 * 1024;
+/** How long a start's look at the map walks leaves, twice; the small rows are always walked. */
+export const MAP_PROBE_LEAVES_MS = 1000;
+export const MAP_PROBE_TIMEOUT_MS = 60_000;
 /** Share of the cache that may be dirty before writers wait; the checkpoint starts at half of it. */
 export const DIRTY_SHARE_MAX = 0.25;
 /** Leaves encoded per slice of a checkpoint, so that it never holds the event loop for long. */
@@ -79,7 +86,7 @@ export const CHECKPOINT_SLICE_LEAVES = 256;
 /** Leaves covered by one bit array of a layer's filter. */
 export const FILTER_LEAVES = 8192;
 /** Most blocks of one layer: 16 PiB of 4 KiB blocks. */
-const LAYER_BLOCKS_MAX = 2 ** 42;
+export const LAYER_BLOCKS_MAX = 2 ** 42;
 
 assert(SEGMENT_BYTES_MAX <= 2 ** 20 * (BLOCK_BYTES_MIN / 64), 'a segment offset fits 20 bits of the finest unit');
 assert(RECORD_ALIGN_BYTES === BLOCK_BYTES_MIN / 64, 'records align to the finest unit');
@@ -104,5 +111,6 @@ assert(
   MAP_OPENING_BYTES < MAP_RESERVE_BYTES && MAP_OPENING_BYTES % MAP_RESERVE_STEP_BYTES === 0,
   'starts and checkpoints each have a part of the reserve',
 );
+assert(2 * MAP_PROBE_LEAVES_MS < MAP_PROBE_TIMEOUT_MS, 'the look at the map has time for more than leaves');
 assert(LAYER_BLOCKS_MAX / LEAF_BLOCKS <= 2 ** 40, 'a leaf index fits the five bytes of its key');
 assert((BLOCK_BYTES_MAX / 64) * 65 * 2 < SEGMENT_BYTES_MIN, 'the smallest segment holds the largest block');

@@ -1,23 +1,16 @@
-import { statfs } from 'node:fs/promises';
-import { type Database, open, type RootDatabase } from 'lmdb';
-import { errnoOf, messageOf } from '../../base/errors.js';
+import { open, type RootDatabase } from 'lmdb';
+import { messageOf } from '../../base/errors.js';
+import { lmdbFailure } from '../../base/lmdb-failure.js';
+import { MAP_ADDRESS_BYTES, MAP_FULL_BELOW_BYTES } from '../limits.js';
 import { StoreError } from '../store-error.js';
 import type { MapChange, MapEnvironment } from './map-environment.js';
-
-const ENOSPC = 28;
-const EIO = 5;
-/** Less free space than this, and an EIO of a commit means a full disk. */
-const FULL_BELOW_BYTES = 64 * 1024;
-/** Address space, not disk: LMDB grows its file as needed up to this. */
-const MAP_SIZE_BYTES = 2 ** 40;
 
 /**
  * The map's database on LMDB. `overlappingSync: false` makes a commit durable before its promise resolves; every
  * other mode would let a checkpoint be believed that a power loss takes back.
  */
 export class LmdbMapEnvironment implements MapEnvironment {
-  readonly #root: RootDatabase<Buffer, Buffer>;
-  readonly #rows: Database<Buffer, Buffer>;
+  readonly #rows: RootDatabase<Buffer, Buffer>;
   readonly #path: string;
   #closed = false;
 
@@ -36,10 +29,9 @@ export class LmdbMapEnvironment implements MapEnvironment {
       noSubdir: false,
       cache: false,
       permissionsMode: 0o600,
-      mapSize: MAP_SIZE_BYTES,
+      mapSize: MAP_ADDRESS_BYTES,
     };
-    this.#root = open<Buffer, Buffer>(settings);
-    this.#rows = this.#root;
+    this.#rows = open<Buffer, Buffer>(settings);
   }
 
   get(key: Uint8Array): Uint8Array | null {
@@ -76,35 +68,14 @@ export class LmdbMapEnvironment implements MapEnvironment {
       throw await this.#translate(thrown);
     }
     // A read transaction of this turn would still show the state before the commit.
-    this.#root.resetReadTxn();
+    this.#rows.resetReadTxn();
   }
 
-  /** LMDB's errors carry a number; a failed commit keeps its cause in a promise, and a short write comes as EIO. */
   async #translate(thrown: unknown): Promise<StoreError> {
-    let cause = thrown;
-    if (thrown instanceof Error && 'commitError' in thrown) {
-      try {
-        await thrown.commitError;
-      } catch (hidden) {
-        cause = hidden;
-      }
-    }
-    const errno = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    const full = errno === ENOSPC || errnoOf(cause) === 'ENOSPC' || errnoOf(cause) === 'MDB_MAP_FULL';
-    if (full || (errno === EIO && (await this.#freeBytes()) < FULL_BELOW_BYTES)) {
-      return new StoreError('the disk is full: the map could not be written', { code: 'FULL' }, { cause });
-    }
+    const { cause, full } = await lmdbFailure(this.#path, thrown, MAP_FULL_BELOW_BYTES);
+    if (full) return new StoreError('the disk is full: the map could not be written', { code: 'FULL' }, { cause });
     const detail = messageOf(cause);
     return new StoreError(`the map could not be written: ${detail}`, { code: 'IO', detail }, { cause });
-  }
-
-  async #freeBytes(): Promise<number> {
-    try {
-      const { bavail, bsize } = await statfs(this.#path);
-      return bavail * bsize;
-    } catch {
-      return 0;
-    }
   }
 
   /** lmdb throws from a timer of its own, where nobody can catch it, when a closed database is read. */
@@ -115,6 +86,6 @@ export class LmdbMapEnvironment implements MapEnvironment {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#root.close();
+    await this.#rows.close();
   }
 }
