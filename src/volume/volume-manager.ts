@@ -2,11 +2,9 @@ import type { Clock } from '../base/clock.js';
 import type { Closable } from '../base/lifecycle.js';
 import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
 import type { Store, StoreSpace } from '../store/store.js';
+import { SPACE_AGE_MS } from './limits.js';
 import { Volume } from './volume.js';
 import type { LayerId, LayerSummary, OpenVolume, StoreReport, VolumeHandle, VolumeHost } from './volume-host.js';
-
-/** How old a figure of the file system's space may be in a report. */
-const SPACE_AGE_MS = 1000;
 
 /** The volumes of one node over its store. */
 export class VolumeManager implements VolumeHost, Closable {

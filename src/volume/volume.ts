@@ -3,6 +3,7 @@ import { DeviceError } from '../device/device-error.js';
 import { DeviceStatistics } from '../device/device-statistics.js';
 import type { Head } from '../store/head.js';
 import { InnerRequest } from './inner-request.js';
+import { CACHE_STEP_BYTES } from './limits.js';
 import { RangeLock } from './range-lock.js';
 import { UnalignedWrite } from './unaligned-write.js';
 import type { VolumeHandle } from './volume-host.js';
@@ -14,9 +15,6 @@ export interface VolumeDependencies {
   /** Lets go of the head and its keys, when nothing is in flight any more. */
   readonly release: () => Promise<void>;
 }
-
-/** A CACHE request reads this much at a time, bytes; a multiple of every block size. */
-const CACHE_STEP_BYTES = 1024 * 1024;
 
 /** 'open' takes requests, 'closing' completes what it has, 'closed' refuses. */
 type VolumeState = 'open' | 'closing' | 'closed';
