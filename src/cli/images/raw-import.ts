@@ -6,7 +6,7 @@ import { CliError, failure } from '../cli-error.js';
 import { interruptible } from '../interruptible.js';
 import type { ImageSource } from './image-source.js';
 import type { Progress } from './progress.js';
-import { dataRuns } from './zero-runs.js';
+import { dataRuns, GRAIN_BYTES } from './zero-runs.js';
 
 /**
  * Makes a volume of a raw image. Zeros are not sent. Whatever goes wrong, Ctrl-C included, this returns only after
@@ -44,7 +44,7 @@ async function sendData(
   for (let offset = 0; offset < source.sizeBytes && !signal.aborted;) {
     const wanted = Math.min(IMAGE_MESSAGE_BYTES_MAX, source.sizeBytes - offset);
     // A fresh buffer each time: the stream keeps what it has not sent yet. Past the end of the file it stays zero,
-    // so that the last piece is a whole number of blocks.
+    // so that the last piece is a whole number of the smallest blocks.
     const bytes = Buffer.alloc(roundUp(wanted));
     const length = await readFully(source, bytes, offset, wanted);
     if (length < wanted) throw failure(`${source.path} became shorter while it was read; nothing was imported`);
@@ -65,5 +65,5 @@ async function readFully(source: ImageSource, into: Buffer, offset: number, want
 }
 
 function roundUp(bytes: number): number {
-  return Math.ceil(bytes / 4096) * 4096;
+  return Math.ceil(bytes / GRAIN_BYTES) * GRAIN_BYTES;
 }

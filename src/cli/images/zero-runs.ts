@@ -1,5 +1,5 @@
 /** Zeros are looked for at this grain: coarse enough for one compare each, fine enough to keep sparse files sparse. */
-const GRAIN_BYTES = 4096;
+export const GRAIN_BYTES = 4096;
 const ZEROS = Buffer.alloc(GRAIN_BYTES);
 
 export interface Run {
