@@ -13,10 +13,12 @@ export class CliError extends FaultError<CliFault> {
   override readonly name = 'CliError';
 }
 
+/** `message` says what to type instead. */
 export function usageError(message: string): CliError {
   return new CliError(message, { code: 'USAGE' });
 }
 
+/** `message` says what failed and what to do. */
 export function failure(message: string, cause?: unknown): CliError {
   return new CliError(message, { code: 'FAILED' }, { cause });
 }

@@ -75,6 +75,7 @@ export function usageLine(command: Command): string {
   return ['gfs', ...command.verb, ...wordPlaceholders(command.words)].join(' ');
 }
 
+/** `NAME`, `[NAME]` where it may be left out, `NAME...` where it takes all that follow. */
 export function wordPlaceholders(words: WordSpecs): string[] {
   return Object.entries(words).map(([name, spec]) => {
     const text = name.toUpperCase() + (spec.many === true ? '...' : '');

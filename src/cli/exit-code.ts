@@ -24,6 +24,7 @@ const STATUS: Record<ClientFault['code'] | CliFault['code'], number> = {
   FAILED: EXIT.failed,
 };
 
+/** The exit status of a command that threw this; 1 for what is no error of ours. */
 export function exitCodeOf(thrown: unknown): number {
   if (thrown instanceof CliError || thrown instanceof ClientError) return STATUS[thrown.code];
   if (thrown instanceof UnitError) return EXIT.usage;

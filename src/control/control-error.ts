@@ -27,14 +27,17 @@ export class ControlError extends FaultError<ControlFault> {
   override readonly name = 'ControlError';
 }
 
+/** `message` says why, and the way around. */
 export function refused(reason: RefusalReason, message: string): ControlError {
   return new ControlError(message, { code: 'REFUSED', reason });
 }
 
+/** `field` is the name in control.proto. */
 export function invalid(field: string, message: string): ControlError {
   return new ControlError(message, { code: 'INVALID', field });
 }
 
+/** The client has gone. */
 export function cancelled(): ControlError {
   return new ControlError('the request was cancelled', { code: 'CANCELLED' });
 }

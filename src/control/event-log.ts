@@ -211,6 +211,7 @@ export class EventLog implements Closable {
   }
 }
 
+/** Whether an event is about a volume, given by its id or by the name that it had then. */
 export function concerns(event: EventRecord, volume: string): boolean {
   return event.volume === volume || event.volumeId === volume;
 }

@@ -168,6 +168,7 @@ export class VolumeOpener {
   }
 }
 
+/** Under what Retries keeps what is tried again for a volume. */
 export function retrySubject(record: VolumeRecord): string {
   return `volume ${record.id}`;
 }

@@ -32,12 +32,14 @@ export function openHandle(record: VolumeRecord, verb: string): VolumeHandle {
   throw refused(state, `volume ${record.displayName} is ${state} and cannot be ${verb}: ${reason}`);
 }
 
+/** `verb` is a participle: "expanded". The hint says how a retained volume comes back. */
 export function wrongState(record: VolumeRecord, verb: string, why = `it is ${record.row.phase}`): ControlError {
   const name = record.displayName;
   const hint = record.row.phase === 'retained' ? `; bring it back with \`gfs volume restore ${name}\`` : '';
   return refused('state', `volume ${name} cannot be ${verb}: ${why}${hint}`);
 }
 
+/** `wanted` is in bytes, less than the volume has. */
 export function shrinking(row: VolumeRow, wanted: number): ControlError {
   return refused(
     'shrink',

@@ -27,6 +27,7 @@ export interface StatisticsMark {
   readonly writeBuckets: Float64Array;
 }
 
+/** A copy of the counters as they are now. */
 export function markOf(statistics: DeviceStatistics): StatisticsMark {
   return {
     operations: statistics.operations.slice(),

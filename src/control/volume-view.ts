@@ -49,6 +49,7 @@ export interface ViewSources {
   deletionTrouble(record: VolumeRecord): string;
 }
 
+/** Reads rows and counters of this moment; changes nothing. */
 export function viewOf(record: VolumeRecord, sources: ViewSources): VolumeView {
   const { row } = record;
   const connections = sources.exports.connections(record.id);

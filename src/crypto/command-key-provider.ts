@@ -34,6 +34,7 @@ export interface CommandKeyProviderDependencies {
 
 type Verb = 'wrap' | 'unwrap';
 
+/** Each call is one run of the program. Failures are CryptoError COMMAND_FAILED, after `close` CLOSED. */
 export class CommandKeyProvider implements KeyProvider {
   readonly name = 'command';
   readonly #program: string;

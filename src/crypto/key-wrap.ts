@@ -31,6 +31,7 @@ export function keyCheckOf(key: Uint8Array): string {
   return createHmac('sha256', key).update('galleon key check v1').digest().subarray(0, CHECK_BYTES).toString('hex');
 }
 
+/** Whether `check` is the `keyCheckOf` this key. */
 export function keyCheckMatches(key: Uint8Array, check: string): boolean {
   const wanted = Buffer.from(check, 'hex');
   const found = Buffer.from(keyCheckOf(key), 'hex');

@@ -43,6 +43,7 @@ export class LocalKeyProvider implements KeyProvider {
   }
 }
 
+/** What every provider says after `close`. */
 export function providerClosed(): CryptoError {
   return new CryptoError('the key provider is closed', { code: 'CLOSED' });
 }

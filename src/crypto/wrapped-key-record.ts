@@ -24,6 +24,7 @@ const shape = z.strictObject({
   check: z.string().regex(/^[0-9a-f]{32}$/),
 });
 
+/** One line of checked JSON. */
 export function encodeWrappedKey(record: WrappedKeyRecord): Uint8Array {
   return encodeChecked(record);
 }

@@ -43,6 +43,7 @@ export function readConfigFile(text: string, fileName: string): Map<string, File
   return values;
 }
 
+/** `message` names the place (flag, variable, or file and line) and the reason. */
 export function configError(message: string): DaemonError {
   return new DaemonError(message, { code: 'CONFIG' });
 }

@@ -37,6 +37,7 @@ export interface RegistryPlace {
   readonly systemFolder: string;
 }
 
+/** The place of this process. */
 export function registryPlace(environment: Readonly<Record<string, string | undefined>>): RegistryPlace {
   const uid = process.getuid?.() ?? 0;
   return { environment, uid, temporaryFolder: tmpdir(), systemFolder: '/run/galleonfs' };

@@ -28,6 +28,7 @@ class Follower implements Watch {
   }
 }
 
+/** Changes by revision, at most so many, and who follows them. Listeners are never called inside a call of ours. */
 export class ChangeHistory {
   readonly #changesMax: number;
   readonly #moments: Moment[] = [];

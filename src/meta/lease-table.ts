@@ -10,6 +10,7 @@ interface Held {
   timer: Timer;
 }
 
+/** Leases by id. One that ends, by its time or by `revoke`, takes its keys along. */
 export class LeaseTable {
   readonly #clock: Clock;
   readonly #deleteKeysOf: (lease: number) => Promise<void>;

@@ -18,6 +18,7 @@ export interface EnvironmentSurvey {
   readonly leased: readonly { readonly key: string; readonly checksum: number }[];
 }
 
+/** Opens the environment in the folder `path`; throws what LMDB throws. Reading a damaged one may end the process. */
 export function openEnvironment(path: string, readOnly: boolean): Environment {
   const options = {
     path,
@@ -37,6 +38,7 @@ export function openEnvironment(path: string, readOnly: boolean): Environment {
   return open<Buffer, Buffer>(options);
 }
 
+/** The bytes under which the record of a key lies. */
 export function recordKey(key: string): Buffer {
   return Buffer.from(RECORD_PREFIX + key, 'latin1');
 }

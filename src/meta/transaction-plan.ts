@@ -40,6 +40,7 @@ export function assertTransaction(transaction: MetaTransaction): void {
   );
 }
 
+/** Asserts the rule for keys of meta-store.ts. */
 export function assertKey(key: string): void {
   assert(key.length >= 1 && key.length <= KEY_LENGTH_MAX && KEY_PATTERN.test(key), `"${key}" is a well-formed key`);
 }

@@ -62,6 +62,7 @@ export function parseVolumeRow(value: unknown, subject: string): VolumeRow {
   return parse(volumeRow, value, subject);
 }
 
+/** As `parseVolumeRow`. */
 export function parseStorageClassRow(value: unknown, subject: string): StorageClass {
   return parse(storageClass, value, subject);
 }

@@ -41,6 +41,7 @@ export interface ExportDirectory {
   open(name: string, client: ClientIdentity): OpenedExport | ExportFault;
 }
 
+/** Tells the two answers of `open` apart. */
 export function isExportFault(answer: object): answer is ExportFault {
   return 'code' in answer;
 }

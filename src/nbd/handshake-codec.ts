@@ -69,6 +69,7 @@ export function decodeString(bytes: Buffer): string | null {
   }
 }
 
+/** The data of INFO and GO, or null. */
 export function decodeInfoRequest(data: Buffer): InfoRequest | null {
   if (data.length < 6) return null;
   const nameBytes = data.readUInt32BE(0);
@@ -81,6 +82,7 @@ export function decodeInfoRequest(data: Buffer): InfoRequest | null {
   return { name, information };
 }
 
+/** The data of LIST_META_CONTEXT and SET_META_CONTEXT, or null. */
 export function decodeMetaContextRequest(data: Buffer): MetaContextRequest | null {
   if (data.length < 8) return null;
   const nameBytes = data.readUInt32BE(0);

@@ -16,10 +16,12 @@ export const UNLOADED = -2;
 
 const SLOT_UNIT = 2 ** 27;
 
+/** Offset and stored length in units of blockBytes/64. */
 export function packLocation(slot: number, offsetUnits: number, storedUnits: number): number {
   return slot * SLOT_UNIT + offsetUnits * 128 + storedUnits;
 }
 
+/** Of a location, not of ABSENT, HOLE or UNLOADED; so the two below. */
 export function slotOf(location: number): number {
   return Math.floor(location / SLOT_UNIT);
 }

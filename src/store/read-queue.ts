@@ -77,6 +77,7 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
   [OpenStatus.SHORT]: 'the segment ends before the block',
 };
 
+/** A `BadBlock.status` in words. */
 export function describeStatus(status: number): string {
   return STATUS_TEXT[status] ?? `read failed with errno ${-status}`;
 }

@@ -68,6 +68,7 @@ export function encodeRow(row: CheckpointRow | LayerRow | SegmentRow): Uint8Arra
   return encoder.encode(JSON.stringify(row));
 }
 
+/** Throws StoreError DAMAGED, or NEWER_FORMAT for a map that a newer version wrote. */
 export function decodeCheckpoint(bytes: Uint8Array): CheckpointRow {
   const row = decode(checkpointSchema, bytes, 'the checkpoint');
   if (row.format > MAP_FORMAT) {
@@ -79,15 +80,17 @@ export function decodeCheckpoint(bytes: Uint8Array): CheckpointRow {
   return row;
 }
 
+/** Throws StoreError DAMAGED. */
 export function decodeLayer(bytes: Uint8Array): LayerRow {
   return decode(layerSchema, bytes, 'a layer');
 }
 
+/** Throws StoreError DAMAGED. */
 export function decodeSegment(bytes: Uint8Array): SegmentRow {
   return decode(segmentSchema, bytes, 'a segment row');
 }
 
-/** A block count as 8 bytes. */
+/** A block count as 8 bytes, a little-endian double. */
 export function encodeCount(value: number): Uint8Array {
   const bytes = new Uint8Array(8);
   viewOf(bytes).setFloat64(0, value, true);

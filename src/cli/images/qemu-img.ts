@@ -20,6 +20,7 @@ export function remoteScheme(text: string): { readonly scheme: string; readonly 
   return { scheme, known: SCHEMES.includes(scheme) };
 }
 
+/** Asks qemu-img about an image; `format` undefined lets it look. Throws CliError FAILED or CANCELLED. */
 export async function imageInfo(image: string, format: string | undefined, signal: AbortSignal): Promise<ImageInfo> {
   const asked = format === undefined ? [] : ['-f', format];
   const text = await runQemuImg(['info', '--output=json', ...asked, image], signal);

@@ -36,6 +36,7 @@ export function toNodeView(status: NodeStatus): object {
   };
 }
 
+/** A problem as `-o json` shows it. */
 export function toProblemView(problem: Problem): object {
   return {
     subject: problem.subject,

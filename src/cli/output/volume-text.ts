@@ -66,6 +66,7 @@ export function volumeFacts(volume: Volume, output: Output): string {
     : text;
 }
 
+/** `text` in the colour of the state of a volume or a node. */
 export function paintState(text: string, state: string, colours: Colours): string {
   if (state === 'available' || state === 'ready') return colours.green(text);
   if (state === 'in-use') return colours.cyan(text);

@@ -38,6 +38,7 @@ export interface ConnectionView {
   readonly transport: string;
 }
 
+/** What the daemon says of a volume, in the form that scripts read. */
 export function toVolumeView(volume: Volume): VolumeView {
   const { current = 0, desired = 0 } = volume.replicas ?? {};
   return {

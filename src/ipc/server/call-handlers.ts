@@ -9,6 +9,7 @@ import { CallRefused } from './to-status.js';
 
 export type SignalledCaller = Caller & { readonly signal: AbortSignal };
 
+/** A handler that admits the call, answers what `handle` resolves to, and translates what it throws. */
 export function unary<Request, Response>(
   gate: CallGate,
   handle: (request: Request, caller: SignalledCaller) => Promise<Response> | Response,

@@ -10,6 +10,7 @@ import type {
   VolumeExport,
 } from '../generated/control.js';
 
+/** Nothing in it has been checked: control does that. */
 export function createRequestOf(message: CreateVolumeRequest): CreateRequest {
   const { name, sizeBytes, storageClass, volumeType, replicas, labels, blockBytes } = message;
   return { name, sizeBytes, storageClass, volumeType, replicas, labels, blockBytes };

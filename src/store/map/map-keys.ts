@@ -69,11 +69,12 @@ export function segmentKey(slot: number): Uint8Array {
   return key;
 }
 
-/** The keys of all leaves (or filter chunks) of one layer. */
+/** The keys of all leaves of one layer. */
 export function leavesOf(layer: number): KeyRange {
   return { from: layered(LEAF, layer), to: layered(LEAF, layer + 1) };
 }
 
+/** The keys of all filter chunks of one layer. */
 export function filtersOf(layer: number): KeyRange {
   return { from: layered(FILTER, layer), to: layered(FILTER, layer + 1) };
 }
