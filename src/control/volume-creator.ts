@@ -183,6 +183,7 @@ export class VolumeCreator {
       epoch: 1,
       dataKeyNumbers: [],
       encrypted: storageClass.parameters.encryption,
+      plainBlocks: !storageClass.parameters.encryption,
       export: null,
       retained: null,
       phase: 'live',

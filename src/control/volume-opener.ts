@@ -1,6 +1,7 @@
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { DataKey, LayerId, LayerSummary, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
+import type { VolumeRow } from '../model/volume-row.js';
+import type { DataKey, LayerId, LayerSummary, PlainBlocks, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
 import { codeOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
@@ -127,6 +128,7 @@ export class VolumeOpener {
       layer: row.layer as LayerId,
       epoch: row.epoch,
       keys,
+      plain: plainBlocksOf(row),
     });
   }
 
@@ -169,6 +171,12 @@ export class VolumeOpener {
 }
 
 /** Under what Retries keeps what is tried again for a volume. */
+/** What the keyring of a volume does with blocks that are not encrypted. */
+export function plainBlocksOf(row: Pick<VolumeRow, 'encrypted' | 'plainBlocks'>): PlainBlocks {
+  if (!row.encrypted) return 'written';
+  return row.plainBlocks ? 'read' : 'refused';
+}
+
 export function retrySubject(record: VolumeRecord): string {
   return `volume ${record.id}`;
 }

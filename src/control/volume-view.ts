@@ -76,7 +76,7 @@ export function viewOf(record: VolumeRecord, sources: ViewSources): VolumeView {
     protected: row.protected,
     retainedAtMs: row.retained?.sinceMs ?? 0,
     reclaimPolicy: sources.reclaimPolicyOf(record),
-    dataKeyNumber: row.dataKeyNumbers.at(-1) ?? 0,
+    dataKeyNumber: row.encrypted ? (row.dataKeyNumbers.at(-1) ?? 0) : 0,
   };
 }
 

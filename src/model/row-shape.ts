@@ -30,11 +30,15 @@ const volumeRow = z
     epoch: z.number().int().min(0).max(0xffffffff),
     dataKeyNumbers: z.array(z.number().int().min(1).max(0xffffffff)),
     encrypted: z.boolean(),
+    // Rows from before encryption could be turned on and off have none.
+    plainBlocks: z.boolean().optional(),
     export: z.strictObject({ readOnly: z.boolean() }).nullable(),
     retained: z.strictObject({ sinceMs: count, formerName: z.string().min(1) }).nullable(),
     phase: z.enum(VOLUME_PHASES),
   })
-  .refine((row) => row.encrypted === row.dataKeyNumbers.length > 0, 'an encrypted volume has data keys, and only that')
+  .transform((row) => ({ ...row, plainBlocks: row.plainBlocks ?? !row.encrypted }))
+  .refine((row) => !row.encrypted || row.dataKeyNumbers.length > 0, 'an encrypted volume has data keys')
+  .refine((row) => row.encrypted || row.plainBlocks, 'a volume that is not encrypted has plain blocks')
   .refine((row) => row.phase !== 'retained' || row.retained !== null, 'a retained volume says since when')
   .refine((row) => row.phase !== 'live' || row.retained === null, 'a live volume is not retained');
 

@@ -31,9 +31,12 @@ export interface VolumeRow {
   readonly protected: boolean;
   /** Grows each time the volume gets a new writer: fencing token and nonce prefix. */
   readonly epoch: number;
-  /** Every data key its blocks may be sealed with; new writes use the last. Empty: not encrypted. */
+  /** Every data key its blocks may be sealed with. */
   readonly dataKeyNumbers: readonly number[];
+  /** Whether new writes are encrypted: with the last of its data keys. */
   readonly encrypted: boolean;
+  /** Whether blocks without encryption may be among its blocks; always so while new writes are not encrypted. */
+  readonly plainBlocks: boolean;
   /** null: not exported. Survives a restart. */
   readonly export: { readonly readOnly: boolean } | null;
   /** null unless phase is 'retained'. */

@@ -10,12 +10,20 @@ import type { ReadQueue, ReadSource } from './read-queue.js';
 import type { SealingKey } from './sealing-keys.js';
 import type { WriteQueue, WriteSource } from './write-queue.js';
 
-export interface HeadOptions {
+export interface HeadOptions extends HeadKeys {
   readonly layer: number;
   /** Greater than every epoch under which this layer was written before. */
   readonly epoch: number;
-  /** Every key its blocks may be sealed with; new writes use the last. Empty: not encrypted. */
+}
+
+/** refused: every block must be encrypted. read: blocks that are not may be there, new ones are. written: new ones are not. */
+export type PlainBlocks = 'refused' | 'read' | 'written';
+
+export interface HeadKeys {
+  /** Every key its blocks may be sealed with; new writes use the last, unless `plain` says that they are not encrypted. */
   readonly keys: readonly DataKey[];
+  /** Absent: 'written' without keys, 'refused' with them. */
+  readonly plain?: PlainBlocks;
 }
 
 export interface DataKey {
@@ -41,13 +49,14 @@ export interface HeadDependencies {
  */
 export class Head implements ReadSource, WriteSource {
   readonly layerId: number;
-  readonly #keyNumber: number;
   readonly #io: HeadDependencies;
+  readonly epoch: number;
   // Rebound when the store reopens, so that requests which waited go through the new engine.
   layer: Layer;
+  // These three change together: requests take them in the turn in which they go to the kernel, never before.
+  #keyNumber: number;
   sealing: SealingKey;
-  readonly epoch: number;
-  readonly keyring: KeyringId;
+  keyring: KeyringId;
   /** Acknowledged writes were lost when the store reopened: the next flush must say so. */
   #lost = false;
   #closed = false;
@@ -59,16 +68,46 @@ export class Head implements ReadSource, WriteSource {
     this.epoch = options.epoch;
     this.#io = dependencies;
     this.layer = layerOf(engine, options.layer);
-    this.#keyNumber = options.keys.at(-1)?.number ?? PLAIN_KEY_NUMBER;
-    const { keys } = dependencies;
-    this.keyring = keys.createKeyring(options.keys.length === 0);
+    this.#keyNumber = sealingNumberOf(options);
+    this.keyring = makeKeyring(dependencies.keys, options);
     try {
-      for (const key of options.keys) keys.addDataKey(this.keyring, key.number, key.secret);
       this.sealing = engine.sealing.hold(this.keyring, this.#keyNumber);
     } catch (thrown) {
-      keys.releaseKeyring(this.keyring);
+      dependencies.keys.releaseKeyring(this.keyring);
       throw thrown;
     }
+  }
+
+  /**
+   * Gives it other keys while it is in use: copies them, has `decided` make the change durable, and from that turn on
+   * seals every write with the new key. Requests keep their order and none fails: what is with the kernel has its keys.
+   * Resolves when no write under the key before is under way any more. Rejects as `decided` does, with nothing changed,
+   * and with DeviceError CLOSED.
+   */
+  async rekey(next: HeadKeys, decided: () => Promise<void>): Promise<void> {
+    const { keys } = this.#io;
+    const number = sealingNumberOf(next);
+    const keyring = makeKeyring(keys, next);
+    try {
+      await decided();
+      if (this.#closed) throw new DeviceError('the volume is closed', { code: 'CLOSED' });
+      const engine = this.#io.engine();
+      // A store that reopens binds this head to its new engine, and takes the sealing key then.
+      if (engine !== null) {
+        const sealing = engine.sealing.hold(keyring, number);
+        engine.sealing.letGo(this.sealing);
+        this.sealing = sealing;
+      }
+    } catch (thrown) {
+      keys.releaseKeyring(keyring);
+      throw thrown;
+    }
+    keys.releaseKeyring(this.keyring);
+    this.keyring = keyring;
+    this.#keyNumber = number;
+    await new Promise<void>((resolve) => {
+      this.fence(resolve);
+    });
   }
 
   /** Binds to a reopened engine. */
@@ -233,6 +272,24 @@ export class Head implements ReadSource, WriteSource {
       this.fence(resolve);
     });
     while (this.pendingReads > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+}
+
+/** The data key that new writes are sealed with. */
+function sealingNumberOf({ keys, plain }: HeadKeys): number {
+  const last = keys.at(-1);
+  assert(plain === undefined || plain === 'written' || last !== undefined, 'encrypted writes have a key');
+  return last === undefined || plain === 'written' ? PLAIN_KEY_NUMBER : last.number;
+}
+
+function makeKeyring(blockKeys: BlockKeys, { keys, plain }: HeadKeys): KeyringId {
+  const keyring = blockKeys.createKeyring(plain === undefined ? keys.length === 0 : plain !== 'refused');
+  try {
+    for (const key of keys) blockKeys.addDataKey(keyring, key.number, key.secret);
+    return keyring;
+  } catch (thrown) {
+    blockKeys.releaseKeyring(keyring);
+    throw thrown;
   }
 }
 

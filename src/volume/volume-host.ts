@@ -1,22 +1,23 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { DeviceStatistics } from '../device/device-statistics.js';
-import type { DataKey } from '../store/head.js';
+import type { DataKey, HeadKeys, PlainBlocks } from '../store/head.js';
 
-export type { DataKey };
+export type { DataKey, PlainBlocks };
+
+/**
+ * The keys of a volume, and whether it has blocks without encryption. Whoever is given them copies the secrets into the
+ * addon and overwrites these arrays with zeros.
+ */
+export type VolumeKeys = HeadKeys;
 
 /** Number of a layer; never reused on a node. */
 export type LayerId = number & { readonly unit: 'layer' };
 
-export interface OpenVolume {
+export interface OpenVolume extends VolumeKeys {
   readonly volumeId: string;
   readonly layer: LayerId;
   /** Greater than every epoch this volume was opened with before. */
   readonly epoch: number;
-  /**
-   * Every key its blocks may be sealed with; new writes use the last. Empty: not encrypted. `open` copies the secrets into
-   * the addon and overwrites these arrays with zeros.
-   */
-  readonly keys: readonly DataKey[];
   readonly readOnly?: boolean;
 }
 
@@ -64,6 +65,12 @@ export interface VolumeHandle extends BlockDevice {
   readonly allocatedBytes: number;
   /** Grows it; resolves when the new size is durable. Bytes past the old end read as zeros. */
   expand(sizeBytes: number): Promise<void>;
+  /**
+   * Gives it other keys while it is in use. `decided` makes the change durable; writes from then on are sealed as `next`
+   * says, in order and without a failure, and when this resolves no write under the keys before is under way any more.
+   * Rejects as `decided` does, with nothing changed, and with DeviceError CLOSED.
+   */
+  rekey(next: VolumeKeys, decided: () => Promise<void>): Promise<void>;
   /** Completes what is in flight, then refuses requests with CLOSED. Idempotent. */
   close(): Promise<void>;
 }

@@ -6,7 +6,7 @@ import { InnerRequest } from './inner-request.js';
 import { CACHE_STEP_BYTES } from './limits.js';
 import { RangeLock } from './range-lock.js';
 import { UnalignedWrite } from './unaligned-write.js';
-import type { VolumeHandle } from './volume-host.js';
+import type { VolumeHandle, VolumeKeys } from './volume-host.js';
 
 export interface VolumeDependencies {
   readonly head: Head;
@@ -211,6 +211,15 @@ export class Volume implements VolumeHandle {
       throw new DeviceError('a volume grows by whole blocks', { code: 'RANGE' });
     }
     await this.#io.grow(sizeBytes / this.blockBytes);
+  }
+
+  async rekey(next: VolumeKeys, decided: () => Promise<void>): Promise<void> {
+    try {
+      if (this.#state !== 'open') throw new DeviceError('the volume is closed', { code: 'CLOSED' });
+      await this.#head.rekey(next, decided);
+    } finally {
+      for (const key of next.keys) key.secret.fill(0);
+    }
   }
 
   close(): Promise<void> {

@@ -5,9 +5,11 @@ import type {
   LayerId,
   LayerSummary,
   OpenVolume,
+  PlainBlocks,
   StoreReport,
   VolumeHandle,
   VolumeHost,
+  VolumeKeys,
 } from '../../src/volume/volume-host.js';
 import type { CrashSwitch } from './crash-switch.js';
 
@@ -127,12 +129,16 @@ export class FakeHandle implements VolumeHandle {
   hold = false;
   failWrites: string | null = null;
   closed = false;
+  keyNumbers: readonly number[];
+  plain: PlainBlocks | undefined;
   readonly #layer: FakeLayer;
   readonly #crash: CrashSwitch;
   readonly #onClose: () => void;
 
   constructor(options: OpenVolume, layer: FakeLayer, crash: CrashSwitch, onClose: () => void) {
     this.volumeId = options.volumeId;
+    this.keyNumbers = options.keys.map((key) => key.number);
+    this.plain = options.plain;
     this.#layer = layer;
     this.#crash = crash;
     this.#onClose = onClose;
@@ -174,6 +180,16 @@ export class FakeHandle implements VolumeHandle {
   expand(sizeBytes: number): Promise<void> {
     return this.#crash.step('expand', () => {
       this.#layer.sizeBytes = sizeBytes;
+      return Promise.resolve();
+    });
+  }
+
+  async rekey(next: VolumeKeys, decided: () => Promise<void>): Promise<void> {
+    await decided();
+    await this.#crash.step('rekey', () => {
+      for (const key of next.keys) key.secret.fill(0);
+      this.keyNumbers = next.keys.map((key) => key.number);
+      this.plain = next.plain;
       return Promise.resolve();
     });
   }

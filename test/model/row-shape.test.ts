@@ -17,6 +17,7 @@ const ROW: VolumeRow = {
   protected: false,
   epoch: 2,
   dataKeyNumbers: [1],
+  plainBlocks: false,
   encrypted: true,
   export: { readOnly: false },
   retained: null,
@@ -30,11 +31,18 @@ describe('parseVolumeRow', () => {
     expect(parseVolumeRow(retained, 'volumes/1')).toEqual(retained);
   });
 
+  it('knows of rows from before encryption could be turned on and off what they mean', () => {
+    const { plainBlocks, ...before } = ROW;
+    expect(parseVolumeRow(before, 'volumes/1').plainBlocks).toBe(plainBlocks);
+    const plain = { ...before, encrypted: false, dataKeyNumbers: [] };
+    expect(parseVolumeRow(plain, 'volumes/1').plainBlocks).toBe(true);
+  });
+
   it.each([
     ['an unknown field', { ...ROW, colour: 'blue' }, /volumes\/1 .*colour/],
     ['a missing field', { ...ROW, epoch: undefined }, /epoch/],
     ['a wrong id', { ...ROW, id: '../etc' }, /id/],
-    ['keys without encryption', { ...ROW, encrypted: false }, /data keys/],
+    ['no encryption and no plain blocks', { ...ROW, encrypted: false }, /plain blocks/],
     ['encryption without keys', { ...ROW, dataKeyNumbers: [] }, /data keys/],
     ['a retained volume without a date', { ...ROW, phase: 'retained' }, /since when/],
     ['a live volume that is retained', { ...ROW, retained: { sinceMs: 5, formerName: 'x' } }, /not retained/],
