@@ -187,6 +187,7 @@ export class VolumeCreator {
       export: null,
       retained: null,
       phase: 'live',
+      origin: '',
     };
   }
 

@@ -18,6 +18,10 @@ export const LABEL_PREFIX_LENGTH_MAX = 253;
 export const LABEL_NAME_LENGTH_MAX = 63;
 export const LABEL_VALUE_LENGTH_MAX = 63;
 
+/** Text of a schedule; real ones have twenty characters. */
+export const CRON_LENGTH_MAX = 200;
+/** Snapshots that one rule of a retention keeps. */
+export const RETENTION_MAX = 10_000;
 /** A storage class document is read into memory whole. */
 export const CLASS_DOCUMENT_BYTES_MAX = 64 * 1024;
 /** Things inside one another, the document among them; a topology's value is the deepest that means anything, at 6. */

@@ -17,6 +17,9 @@ export type ModelFault =
   | { readonly code: 'LABEL'; readonly label: string }
   | { readonly code: 'REPLICAS'; readonly replicas: number }
   | { readonly code: 'VOLUME_TYPE'; readonly volumeType: string }
+  | { readonly code: 'CRON'; readonly cron: string }
+  | { readonly code: 'TIME_ZONE'; readonly timeZone: string }
+  | { readonly code: 'RETENTION'; readonly rule: string }
   | { readonly code: 'DOCUMENT'; readonly fileName: string; readonly problems: readonly DocumentProblem[] }
   /** A row of the MetaStore that does not have its shape: damage, or a newer version wrote it. */
   | { readonly code: 'ROW'; readonly subject: string };

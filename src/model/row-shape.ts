@@ -10,13 +10,19 @@ import {
   REPLICATION_STRATEGIES,
   type StorageClass,
 } from './storage-class.js';
+import type { ScheduleRow } from './schedule-row.js';
+import { SNAPSHOT_ORIGINS, SNAPSHOT_PHASES, type SnapshotRow } from './snapshot-row.js';
 import { VOLUME_PHASES, VOLUME_TYPES, type VolumeRow } from './volume-row.js';
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
+const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+const epoch = z.number().int().min(0).max(0xffffffff);
+const keyNumbers = z.array(z.number().int().min(1).max(0xffffffff));
+
 const volumeRow = z
   .strictObject({
-    id: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
+    id: uuid,
     name: z.string().min(1),
     layer: count,
     sizeBytes: z.number().int().min(1).max(VOLUME_BYTES_MAX),
@@ -27,20 +33,51 @@ const volumeRow = z
     createdAtMs: count,
     labels: z.record(z.string(), z.string()),
     protected: z.boolean(),
-    epoch: z.number().int().min(0).max(0xffffffff),
-    dataKeyNumbers: z.array(z.number().int().min(1).max(0xffffffff)),
+    epoch,
+    dataKeyNumbers: keyNumbers,
     encrypted: z.boolean(),
     // Rows from before encryption could be turned on and off have none.
     plainBlocks: z.boolean().optional(),
     export: z.strictObject({ readOnly: z.boolean() }).nullable(),
     retained: z.strictObject({ sinceMs: count, formerName: z.string().min(1) }).nullable(),
     phase: z.enum(VOLUME_PHASES),
+    // Rows that are older than clones have none.
+    origin: z.string().default(''),
   })
   .transform((row) => ({ ...row, plainBlocks: row.plainBlocks ?? !row.encrypted }))
   .refine((row) => !row.encrypted || row.dataKeyNumbers.length > 0, 'an encrypted volume has data keys')
   .refine((row) => row.encrypted || row.plainBlocks, 'a volume that is not encrypted has plain blocks')
   .refine((row) => row.phase !== 'retained' || row.retained !== null, 'a retained volume says since when')
   .refine((row) => row.phase !== 'live' || row.retained === null, 'a live volume is not retained');
+
+const snapshotRow = z.strictObject({
+  id: uuid,
+  name: z.string().min(1),
+  volumeId: uuid,
+  layer: count,
+  sizeBytes: z.number().int().min(1).max(VOLUME_BYTES_MAX),
+  blockBytes: z.number().int().min(BLOCK_BYTES_MIN).max(BLOCK_BYTES_MAX),
+  createdAtMs: count,
+  epoch,
+  dataKeyNumbers: keyNumbers,
+  encrypted: z.boolean(),
+  plainBlocks: z.boolean(),
+  held: z.boolean(),
+  origin: z.enum(SNAPSHOT_ORIGINS),
+  labels: z.record(z.string(), z.string()),
+  exported: z.boolean(),
+  streamId: uuid,
+  phase: z.enum(SNAPSHOT_PHASES),
+});
+
+const scheduleRow = z.strictObject({
+  volumeId: uuid,
+  cron: z.string().min(1),
+  timeZone: z.string().min(1),
+  keep: z.strictObject({ last: count, hourly: count, daily: count, weekly: count, monthly: count }),
+  sinceMs: count,
+  last: z.strictObject({ atMs: count, ok: z.boolean(), text: z.string(), deleted: count }).nullable(),
+});
 
 const storageClass = z.strictObject({
   name: z.string().min(1),
@@ -69,6 +106,16 @@ export function parseVolumeRow(value: unknown, subject: string): VolumeRow {
 /** As `parseVolumeRow`. */
 export function parseStorageClassRow(value: unknown, subject: string): StorageClass {
   return parse(storageClass, value, subject);
+}
+
+/** As `parseVolumeRow`. */
+export function parseSnapshotRow(value: unknown, subject: string): SnapshotRow {
+  return parse(snapshotRow, value, subject);
+}
+
+/** As `parseVolumeRow`. */
+export function parseScheduleRow(value: unknown, subject: string): ScheduleRow {
+  return parse(scheduleRow, value, subject);
 }
 
 function parse<T>(schema: z.ZodType<T>, value: unknown, subject: string): T {

@@ -42,4 +42,6 @@ export interface VolumeRow {
   /** null unless phase is 'retained'. */
   readonly retained: { readonly sinceMs: number; readonly formerName: string } | null;
   readonly phase: VolumePhase;
+  /** What it was cloned from, as VOLUME@SNAPSHOT of that day, for people; '' when it was made empty. */
+  readonly origin: string;
 }

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../../src/model/model-error.js';
-import { parseVolumeRow } from '../../src/model/row-shape.js';
+import { parseScheduleRow, parseSnapshotRow, parseVolumeRow } from '../../src/model/row-shape.js';
+import type { ScheduleRow } from '../../src/model/schedule-row.js';
+import type { SnapshotRow } from '../../src/model/snapshot-row.js';
 import type { VolumeRow } from '../../src/model/volume-row.js';
 
 const ROW: VolumeRow = {
@@ -22,6 +24,36 @@ const ROW: VolumeRow = {
   export: { readOnly: false },
   retained: null,
   phase: 'live',
+  origin: '',
+};
+
+const SNAPSHOT: SnapshotRow = {
+  id: '1f8fad5b-d9cb-469f-a165-70867728950e',
+  name: 'monday',
+  volumeId: ROW.id,
+  layer: 6,
+  sizeBytes: 2 ** 30,
+  blockBytes: 4096,
+  createdAtMs: 1_700_000_000_000,
+  epoch: 2,
+  dataKeyNumbers: [1],
+  encrypted: true,
+  plainBlocks: false,
+  held: false,
+  origin: 'manual',
+  labels: {},
+  exported: false,
+  streamId: '1f8fad5b-d9cb-469f-a165-70867728950e',
+  phase: 'live',
+};
+
+const SCHEDULE: ScheduleRow = {
+  volumeId: ROW.id,
+  cron: '0 * * * *',
+  timeZone: 'Europe/Berlin',
+  keep: { last: 24, hourly: 0, daily: 7, weekly: 0, monthly: 0 },
+  sinceMs: 5,
+  last: { atMs: 6, ok: true, text: 'auto-1', deleted: 0 },
 };
 
 describe('parseVolumeRow', () => {
@@ -38,6 +70,11 @@ describe('parseVolumeRow', () => {
     expect(parseVolumeRow(plain, 'volumes/1').plainBlocks).toBe(true);
   });
 
+  it('takes a row that is older than clones', () => {
+    const old = Object.fromEntries(Object.entries(ROW).filter(([field]) => field !== 'origin'));
+    expect(parseVolumeRow(old, 'volumes/1')).toEqual(ROW);
+  });
+
   it.each([
     ['an unknown field', { ...ROW, colour: 'blue' }, /volumes\/1 .*colour/],
     ['a missing field', { ...ROW, epoch: undefined }, /epoch/],
@@ -51,5 +88,25 @@ describe('parseVolumeRow', () => {
   ])('reports %s', (_, row, message) => {
     expect(() => parseVolumeRow(row, 'volumes/1')).toThrow(message);
     expect(() => parseVolumeRow(row, 'volumes/1')).toThrow(ModelError);
+  });
+});
+
+describe('rows of snapshots and schedules', () => {
+  it('come back as they were stored', () => {
+    expect(parseSnapshotRow(JSON.parse(JSON.stringify(SNAPSHOT)), 'snapshot/1')).toEqual(SNAPSHOT);
+    expect(parseScheduleRow(JSON.parse(JSON.stringify(SCHEDULE)), 'schedule/1')).toEqual(SCHEDULE);
+    expect(parseScheduleRow({ ...SCHEDULE, last: null }, 'schedule/1').last).toBeNull();
+  });
+
+  it.each([
+    ['an unknown origin', { ...SNAPSHOT, origin: 'dream' }, /origin/],
+    ['an unknown field', { ...SNAPSHOT, colour: 'blue' }, /colour/],
+    ['no layer', { ...SNAPSHOT, layer: -1 }, /layer/],
+  ])('are reported with %s', (_, row, message) => {
+    expect(() => parseSnapshotRow(row, 'snapshot/1')).toThrow(message);
+  });
+
+  it('are reported without what they keep', () => {
+    expect(() => parseScheduleRow({ ...SCHEDULE, keep: null }, 'schedule/1')).toThrow(ModelError);
   });
 });
