@@ -42,6 +42,7 @@ export class Checkpointer {
   #runs = 0;
   /** `journal.appendedBytes` at the published position. */
   #appendedAt: number;
+  #coveredBefore: number;
   /** Dropped layers whose stored leaves may still be there. */
   readonly #toPurge: Set<Layer>;
   /** Layer rows as last committed: an unchanged one is not written again. */
@@ -50,12 +51,13 @@ export class Checkpointer {
   msLast = 0;
 
   constructor(
-    options: { replayBytes: number; toPurge: readonly Layer[]; heldBack: string },
+    options: { replayBytes: number; coveredBefore: number; toPurge: readonly Layer[]; heldBack: string },
     dependencies: CheckpointerDependencies,
   ) {
     this.#io = dependencies;
     this.heldBack = options.heldBack;
     this.#appendedAt = -options.replayBytes;
+    this.#coveredBefore = options.coveredBefore;
     this.#toPurge = new Set(options.toPurge);
   }
 
@@ -69,9 +71,21 @@ export class Checkpointer {
     return this.#tail;
   }
 
-  /** Schedules the removal of a dropped layer's leaves with the next checkpoint. */
-  purgeLater(layer: Layer): void {
-    this.#toPurge.add(layer);
+  /** Every change before this sequence is in durable leaves: no start replays it. */
+  get coveredBefore(): number {
+    return this.#coveredBefore;
+  }
+
+  /** Schedules the removal of the leaves of dropped layers with the next checkpoint. */
+  purgeLater(layers: readonly Layer[]): void {
+    for (const layer of layers) this.#toPurge.add(layer);
+  }
+
+  /** Runs something that changes stored leaves between two checkpoints. Rejects with what it throws. */
+  between(work: () => Promise<void>): Promise<void> {
+    const run = this.#tail.then(work);
+    this.#tail = run.catch(() => undefined);
+    return run;
   }
 
   /** Writes a checkpoint that covers at least everything published before the call. */
@@ -146,6 +160,7 @@ export class Checkpointer {
     }
     for (const row of layerRows) this.#committed.set(row.id, JSON.stringify(row));
     this.#appendedAt = appendedAt;
+    this.#coveredBefore = position.sequence;
     this.count += 1;
     this.msLast = clock.monotonicMs() - from;
     log.debug(

@@ -12,6 +12,8 @@ import { SegmentPool } from './journal/segment-pool.js';
 import { UnreadPages } from './journal/unread-pages.js';
 import { LeafWriter } from './leaf-writer.js';
 import { SEGMENT_FILES_OPEN_MAX } from './limits.js';
+import type { Layer } from './map/layer.js';
+import { refuseWithDescendants } from './map/layer-tree.js';
 import type { MapChange } from './map/map-environment.js';
 import { segmentKey } from './map/map-keys.js';
 import { MapReserve } from './map-reserve.js';
@@ -107,8 +109,8 @@ class EngineOpening {
       table.addLive(slot, bytes);
     };
     const commit = (changes: readonly MapChange[]): Promise<void> => reserve.commit(rows, changes);
-    const damaged = (layer: { id: number; damage: string }, reason: string): void => {
-      if (layer.damage === '') layer.damage = reason;
+    const damaged = (layer: Layer, reason: string): void => {
+      refuseWithDescendants(map.layers, layer, reason);
       log.error({ layer: layer.id, reason }, 'store: the map of a layer is damaged; the layer is refused');
     };
     const leaves = new LeafWriter({ map, rows, live, commit, damaged });
@@ -160,7 +162,12 @@ class EngineOpening {
     let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1, map.layerMaxStored + 1);
     const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
     const checkpointer = new Checkpointer(
-      { replayBytes: result?.bytes ?? 0, toPurge, heldBack: replay.unread },
+      {
+        replayBytes: result?.bytes ?? 0,
+        coveredBefore: checkpoint?.sequence ?? 0,
+        toPurge,
+        heldBack: replay.unread,
+      },
       {
         map,
         rows,
@@ -187,6 +194,7 @@ class EngineOpening {
       map,
       journal,
       checkpointer,
+      leaves,
       reserve,
       sealing,
       recovery: { summary, sequence },

@@ -9,6 +9,7 @@ import type { SegmentPool } from './journal/segment-pool.js';
 import type { SegmentTable } from './journal/segment-table.js';
 import type { BlockMap } from './map/block-map.js';
 import type { MapEnvironment } from './map/map-environment.js';
+import type { LeafWriter } from './leaf-writer.js';
 import type { MapReserve } from './map-reserve.js';
 import type { MapRows } from './map/map-rows.js';
 import type { SealingKeys } from './sealing-keys.js';
@@ -59,6 +60,7 @@ export interface Engine {
   readonly map: BlockMap;
   readonly journal: Journal;
   readonly checkpointer: Checkpointer;
+  readonly leaves: LeafWriter;
   readonly reserve: MapReserve;
   readonly sealing: SealingKeys;
   readonly recovery: Recovery;

@@ -44,11 +44,13 @@ export interface HeadDependencies {
 }
 
 /**
- * The way into the one writable layer of a volume. Takes block-aligned requests only; alignment, ranges against the
+ * The way into the one writable layer of a volume, or, for reading alone, into a frozen one. Takes block-aligned requests only; alignment, ranges against the
  * volume's size and the order of read-modify-writes are the volume's business.
  */
 export class Head implements ReadSource, WriteSource {
-  readonly layerId: number;
+  layerId: number;
+  /** Its layer before the last snapshot, until a store that was reopened has shown that the snapshot lasted; else 0. */
+  #layerBefore = 0;
   readonly #io: HeadDependencies;
   readonly epoch: number;
   // Rebound when the store reopens, so that requests which waited go through the new engine.
@@ -110,9 +112,19 @@ export class Head implements ReadSource, WriteSource {
     });
   }
 
+  /** A snapshot froze its layer: from here on it is the way into the child. */
+  moveTo(child: Layer): void {
+    this.#layerBefore = this.layerId;
+    this.layer = child;
+    this.layerId = child.id;
+  }
+
   /** Binds to a reopened engine. */
   rebind(engine: Engine): void {
     const newest = this.layer.newest;
+    // A snapshot whose record was lost has not been taken.
+    if (!engine.map.layers.has(this.layerId) && this.#layerBefore !== 0) this.layerId = this.#layerBefore;
+    this.#layerBefore = 0;
     this.layer = layerOf(engine, this.layerId);
     this.sealing = engine.sealing.hold(this.keyring, this.#keyNumber);
     if (newest >= engine.recovery.sequence) this.#lost = true;
@@ -152,13 +164,17 @@ export class Head implements ReadSource, WriteSource {
         request.done(null);
         break;
       default:
+        if (this.layer.state !== 'head') {
+          request.done({ code: 'READ_ONLY' });
+          return;
+        }
         this.#checkRange(request);
         this.#io.writes.submit(request, this, bound);
     }
   }
 
   #refusal(): DeviceFault | null {
-    if (this.#closed || this.layer.state === 'dropped') return { code: 'CLOSED' };
+    if (this.#closed || this.layer.gone || this.layer.hidden) return { code: 'CLOSED' };
     if (this.layer.damage !== '') return { code: 'IO', detail: this.layer.damage };
     return null;
   }
@@ -295,7 +311,7 @@ function makeKeyring(blockKeys: BlockKeys, { keys, plain }: HeadKeys): KeyringId
 
 function layerOf(engine: Engine, id: number): Layer {
   const layer = engine.map.layers.get(id);
-  if (layer === undefined || layer.state === 'dropped') {
+  if (layer === undefined || layer.gone || layer.hidden) {
     const detail = `layer ${id} is not in the store`;
     throw new DeviceError(detail, { code: 'IO', detail });
   }

@@ -1,6 +1,6 @@
 import { CHECKPOINT_SLICE_LEAVES, FILTER_LEAVES, LEAF_BLOCKS } from './limits.js';
 import { slotOf, storedUnitsOf } from './location.js';
-import type { BlockMap, LiveChange } from './map/block-map.js';
+import type { BlockMap, LiveChange, TakenLeaf } from './map/block-map.js';
 import { LeafFlag } from './map/leaf-cache.js';
 import { decodeLeaf, encodeLeaf, mappedIn } from './map/leaf-codec.js';
 import type { Layer } from './map/layer.js';
@@ -72,7 +72,10 @@ export class LeafWriter {
     await this.#mergePartial(candidates);
     // 1. Encode now: what is in the leaf at this moment is what will be stored.
     const slice = this.#encode(candidates);
-    if (slice.rows.length === 0) return;
+    if (slice.rows.length > 0) await this.#store(slice, ensureDurable);
+  }
+
+  async #store(slice: Slice, ensureDurable: EnsureDurable): Promise<void> {
     let failed = true;
     try {
       // 2. Only then ask which part of the journal must be durable for it.
@@ -127,7 +130,7 @@ export class LeafWriter {
       // Released, written by an earlier slice, or turned partial again: then it stands in the list of the next round.
       if (!cache.has(row, LeafFlag.DIRTY) || cache.has(row, LeafFlag.PARTIAL)) continue;
       const layer = layers.get(cache.layerOf(row));
-      if (layer === undefined || layer.state === 'dropped') continue;
+      if (layer === undefined || layer.gone) continue;
       const leaf = cache.leafOf(row);
       const bytes = encodeLeaf(cache.entriesOf(row), cache.baseOf(row), layer.parent === 0);
       const key = leafKey(layer.id, leaf);
@@ -171,6 +174,27 @@ export class LeafWriter {
     if (slice.flips === null) return;
     for (const { layer, leaf, before } of slice.flips) layer.filter.set(leaf, before);
     for (const [layer, change] of slice.counts) layer.storedBlocks -= change;
+  }
+
+  /**
+   * Moves leaves of a layer that is being merged to its heir, in one commit: after a crash each is stored once. What
+   * the journal says of the layer before its merge must lie before the checkpoint.
+   */
+  async takeOver(layer: Layer, heir: Layer, leaves: readonly number[], ensureDurable: EnsureDurable): Promise<void> {
+    const stored = (each: Layer): number[] => leaves.filter((leaf) => each.filter.has(leaf));
+    await this.#rows.prefetch([layer, heir].flatMap((each) => stored(each).map((leaf) => leafKey(each.id, leaf))));
+    if (layer.state !== 'merging' || heir.gone) return;
+    const taken: TakenLeaf[] = [];
+    // Read before: a leaf that was taken over in memory alone must not count as gone.
+    for (const leaf of leaves) taken.push(this.#map.takeOver(layer, heir, leaf));
+    const slice = this.#encode(taken.flatMap(({ row }) => (row === null ? [] : [row])));
+    for (const leaf of stored(layer)) {
+      slice.changes.push(this.#rows.remove(leafKey(layer.id, leaf)));
+      slice.present.push({ layer, leaf, present: false });
+    }
+    slice.counts.set(layer, -taken.reduce((sum, { mapped }) => sum + mapped, 0));
+    await this.#store(slice, ensureDurable);
+    for (const each of taken) this.#map.takenOver(layer, each);
   }
 
   /** Removes the stored leaves of a dropped layer, whose DROP must be durable, in slices. */

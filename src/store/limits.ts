@@ -83,6 +83,10 @@ export const MAP_PROBE_TIMEOUT_MS = 60_000;
 export const DIRTY_SHARE_MAX = 0.25;
 /** Leaves encoded per slice of a checkpoint, so that it never holds the event loop for long. */
 export const CHECKPOINT_SLICE_LEAVES = 256;
+/** Leaves that a comparison of layers looks at in one turn of the event loop. */
+export const COMPARISON_SLICE_LEAVES = 128;
+/** A merge that failed is tried again after so long. */
+export const MERGE_RETRY_MS = 1000;
 /** Leaves covered by one bit array of a layer's filter. */
 export const FILTER_LEAVES = 8192;
 /** Most blocks of one layer: 16 PiB of 4 KiB blocks. */

@@ -204,7 +204,7 @@ export class ReadQueue {
   #add(engine: Engine, batch: ReadBatch, request: BlockRequest, source: ReadSource): void {
     const { map, table, segmentFiles } = engine;
     const { layer, keyring } = source;
-    if (layer.state === 'dropped') {
+    if (layer.gone) {
       this.#complete(request, source, { code: 'CLOSED' });
       return;
     }

@@ -4,7 +4,8 @@ import { RecordKind, type RecordHeader } from './journal/record.js';
 import type { ScanSink } from './journal/journal-scan.js';
 import { HOLE, packLocation, WHOLE_STORED_UNITS } from './location.js';
 import type { BlockMap } from './map/block-map.js';
-import type { Layer } from './map/layer.js';
+import { Layer } from './map/layer.js';
+import { refuseWithDescendants } from './map/layer-tree.js';
 import { StoreError } from './store-error.js';
 
 /**
@@ -27,7 +28,6 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
   gaps = 0;
   /** '' or a page in a gap that another start may be able to read: then nothing that follows from the gap is final. */
   unread = '';
-  readonly dropped: Layer[] = [];
 
   constructor(dependencies: { map: BlockMap; log: Log; makeRoom: () => Promise<void> }) {
     this.#map = dependencies.map;
@@ -46,6 +46,10 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
     if (header.kind === RecordKind.PAD) return;
     this.applied += 1;
     this.layerMax = Math.max(this.layerMax, header.layer);
+    if (header.kind === RecordKind.BARRIER) {
+      this.#barrier(header);
+      return;
+    }
     if (header.kind === RecordKind.OPEN) this.#open(header);
     const layer = this.#map.layers.get(header.layer);
     if (layer === undefined) {
@@ -53,7 +57,7 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
       return;
     }
     this.#checkOrdinal(layer, header);
-    if (layer.state === 'dropped') return;
+    if (layer.gone) return;
     switch (header.kind) {
       case RecordKind.WRITE:
       case RecordKind.HOLE:
@@ -61,7 +65,9 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
         break;
       case RecordKind.DROP:
         this.#map.dropLayer(layer, header.sequence);
-        this.dropped.push(layer);
+        break;
+      case RecordKind.MERGE:
+        this.#merge(layer, header);
         break;
       case RecordKind.OPEN:
         break;
@@ -82,15 +88,35 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
       layer.sizeBlocks = Math.max(layer.sizeBlocks, sizeBlocks);
       return;
     }
-    this.#map.addLayer({
-      id: header.layer,
-      parent: header.parent,
-      blockBytes: header.blockBytes,
-      sizeBlocks,
-      state: 'head',
-      damage: '',
-      ordinal: header.ordinal - 1,
-    });
+    const { blockBytes, parent, ordinal } = header;
+    const born = this.#map.addLayer(Layer.born({ id: header.layer, parent, blockBytes, sizeBlocks }).row());
+    born.ordinal = ordinal - 1;
+    born.damage = this.#map.layers.get(parent)?.damage ?? '';
+  }
+
+  /** Heads freeze, and each gets a child. The checkpoint may know it already, and what became of the layers since. */
+  #barrier(header: RecordHeader): void {
+    for (let n = 0; n + 1 < header.extents.length; n += 2) {
+      const head = this.#map.layers.get(header.extents[n].first);
+      const id = header.extents[n].count;
+      this.layerMax = Math.max(this.layerMax, id);
+      if (head === undefined) {
+        this.#stranger({ ...header, layer: header.extents[n].first });
+        continue;
+      }
+      this.#checkOrdinal(head, { ...header, ordinal: header.extents[n + 1].first });
+      const { blockBytes, sizeBlocks } = head;
+      const child =
+        this.#map.layers.get(id) ??
+        this.#map.addLayer(Layer.born({ id, parent: head.id, blockBytes, sizeBlocks }).row());
+      this.#map.freeze([{ head, child }], header.sequence);
+    }
+  }
+
+  #merge(layer: Layer, header: RecordHeader): void {
+    const heir = this.#map.layers.get(header.parent);
+    if (heir === undefined) this.#refuse(layer, `record ${header.sequence} names an heir that is not known`);
+    else this.#map.beginMerge(layer, heir, header.sequence);
   }
 
   #write(layer: Layer, header: RecordHeader, slot: number, offset: number): void {
@@ -140,7 +166,7 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
     if (this.unread === '') this.unread = unread;
     this.#gapSeen = true;
     this.#log.error({ slot, offset, from, to, unread }, 'store: durable journal records are lost');
-    for (const layer of this.#map.layers.values()) if (layer.state !== 'dropped') this.#suspects.add(layer);
+    for (const layer of this.#map.layers.values()) if (!layer.gone) this.#suspects.add(layer);
   }
 
   /** Refuses what no later record has cleared. Returns the layers that are refused. */
@@ -154,7 +180,7 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
 
   #refuse(layer: Layer, damage: string): void {
     const unread = this.unread === '' ? '' : ` (${this.unread} cannot be read; start again when the disk can)`;
-    if (layer.damage === '') layer.damage = `${damage}${unread}`;
+    refuseWithDescendants(this.#map.layers, layer, `${damage}${unread}`);
     this.#log.error({ layer: layer.id, damage }, 'store: a layer is refused');
   }
 }

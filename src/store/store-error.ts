@@ -10,6 +10,10 @@ export type StoreFault =
   /** Written by a newer version of the program. */
   | { readonly code: 'NEWER_FORMAT'; readonly subject: string }
   | { readonly code: 'UNKNOWN_LAYER'; readonly layer: number }
+  /** It changes no more. */
+  | { readonly code: 'FROZEN'; readonly layer: number }
+  /** It is still written to, or is being removed: nothing can be made from it. */
+  | { readonly code: 'NOT_FROZEN'; readonly layer: number }
   | { readonly code: 'CLOSED' };
 
 export class StoreError extends FaultError<StoreFault> {

@@ -6,7 +6,9 @@ import type { SpaceReport as StoreSpace } from '../io/files.js';
 import type { Engine, EngineDependencies } from './engine.js';
 import { openEngine } from './engine-opening.js';
 import { Head, type HeadOptions } from './head.js';
-import { RecordKind } from './journal/record.js';
+import { differenceOf, usageOf, type BlockUsage, type Difference } from './layer-comparison.js';
+import { LayerMerger, type MergeProgress } from './layer-merger.js';
+import { LayerVerbs } from './layer-verbs.js';
 import {
   CHECKPOINT_INTERVAL_MS_DEFAULT,
   JOURNAL_CACHE_BYTES_DEFAULT,
@@ -14,7 +16,7 @@ import {
   MAP_CACHE_BYTES_DEFAULT,
   SEGMENT_BYTES_DEFAULT,
 } from './limits.js';
-import { Layer } from './map/layer.js';
+import type { Layer } from './map/layer.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
 import { StoreError, type StoreFault } from './store-error.js';
 import { WriteQueue } from './write-queue.js';
@@ -58,6 +60,8 @@ export class Store implements Closable {
   readonly #reads: ReadQueue;
   readonly #writes: WriteQueue;
   readonly #heads = new Set<Head>();
+  readonly layers: LayerVerbs;
+  #merger: LayerMerger | null = null;
   #checkpointTimer: Timer | null = null;
   #checkpointRetryAtMs = 0;
   #retryTimer: Timer | null = null;
@@ -101,6 +105,14 @@ export class Store implements Closable {
         },
       },
     );
+    this.layers = new LayerVerbs({
+      writes: this.#writes,
+      whenReady: () => this.#whenReady(),
+      froze: (head, child) => {
+        for (const each of this.#heads) if (each.layer === head) each.moveTo(child);
+      },
+      changed: () => this.#merger?.wake(),
+    });
   }
 
   /** Opens the store in a storage path, recovering what a crash left. Throws StoreError or FileError. */
@@ -109,6 +121,7 @@ export class Store implements Closable {
     store.#engine = await store.#openEngine();
     store.#become('ready', '');
     store.#armCheckpoint();
+    store.#startMerging(store.#engine);
     return store;
   }
 
@@ -181,6 +194,8 @@ export class Store implements Closable {
     await this.#writes.rolled();
     if (old !== null) {
       await old.journal.drain();
+      // A merge that waits for its record learns from the restarted queue that it is lost; what is with the map ends here.
+      void this.#merger?.close();
       await old.checkpointer.settled();
       await old.dispose().catch(() => undefined);
     }
@@ -217,8 +232,19 @@ export class Store implements Closable {
     this.#writes.restart(new StoreError('the disk failed before this was done', { code: 'IO', detail: this.#reason }));
     this.#become('ready', '');
     this.#armCheckpoint();
+    this.#startMerging(this.#engine);
     this.#reads.wake();
     this.#writes.wake();
+  }
+
+  #startMerging(engine: Engine): void {
+    this.#merger = new LayerMerger({
+      engine,
+      clock: this.#io.clock,
+      log: this.#io.log,
+      merge: (layer, heir) => this.layers.merge(engine, layer, heir),
+    });
+    this.#merger.wake();
   }
 
   #badBlock(block: BadBlock): void {
@@ -276,62 +302,33 @@ export class Store implements Closable {
     }
   }
 
-  /** An empty layer, durable when this resolves. */
-  async createLayer(blockBytes: number, sizeBlocks: number): Promise<number> {
-    const engine = await this.#whenReady();
-    const id = engine.takeLayerId();
-    const layer = new Layer({ id, parent: 0, blockBytes, sizeBlocks, state: 'head', damage: '', ordinal: 0 });
-    await this.#verb(engine, RecordKind.OPEN, layer, sizeBlocks, () => {
-      engine.map.layers.set(id, layer);
-    });
-    return id;
+  /** Bytes of a layer's blocks. Throws StoreError UNKNOWN_LAYER, CLOSED. */
+  blockBytesOf(layer: number): number {
+    if (this.#engine === null) throw closedError();
+    return layerIn(this.#engine, layer).blockBytes;
   }
 
-  /** Grows a layer; durable when this resolves. */
-  async growLayer(id: number, sizeBlocks: number): Promise<void> {
+  /** Throws StoreError UNKNOWN_LAYER, DAMAGED, CLOSED. */
+  async usage(layer: number): Promise<BlockUsage> {
     const engine = await this.#whenReady();
-    const layer = engine.map.layers.get(id);
-    if (layer === undefined || layer.state === 'dropped') {
-      throw new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
-    }
-    if (sizeBlocks <= layer.sizeBlocks) return;
-    await this.#verb(engine, RecordKind.OPEN, layer, sizeBlocks, () => {
-      layer.sizeBlocks = Math.max(layer.sizeBlocks, sizeBlocks);
-    });
+    return usageOf(engine, layerIn(engine, layer));
   }
 
-  /** Drops a layer with all that is in it; fine if it is gone. Its leaves go with the next checkpoint. */
-  async dropLayer(id: number): Promise<void> {
+  /** `from` null: nothing. Throws StoreError UNKNOWN_LAYER, DAMAGED, CLOSED. */
+  async difference(from: number | null, to: number, firstBlock: number, rangesMax: number): Promise<Difference> {
     const engine = await this.#whenReady();
-    const layer = engine.map.layers.get(id);
-    if (layer === undefined || layer.state === 'dropped') return;
-    await this.#verb(engine, RecordKind.DROP, layer, 0, (sequence) => {
-      engine.map.dropLayer(layer, sequence);
-      engine.checkpointer.purgeLater(layer);
-    });
+    const before = from === null ? null : layerIn(engine, from);
+    return differenceOf(engine, before, layerIn(engine, to), firstBlock, rangesMax);
   }
 
-  #verb(
-    engine: Engine,
-    kind: typeof RecordKind.OPEN | typeof RecordKind.DROP,
-    layer: Layer,
-    sizeBlocks: number,
-    publish: (sequence: number) => void,
-  ): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#writes.verb({
-        kind,
-        layer,
-        sizeBlocks,
-        parent: layer.parent,
-        publish,
-        done: (failure, sequence) => {
-          if (failure !== null) reject(failure);
-          // A layer verb is answered when its record is durable.
-          else engine.journal.synced(sequence).then(resolve, reject);
-        },
-      });
-    });
+  /** Resolves when no layer is being merged, or a merge has failed and waits for its next try. */
+  async merged(): Promise<void> {
+    await this.#merger?.settled();
+  }
+
+  /** Progress of a merge; null when the layer is not being merged. */
+  mergeProgress(layer: Layer): MergeProgress | null {
+    return this.#merger?.progressOf(layer) ?? null;
   }
 
   /** Opens the way into a layer; copies the keys. Throws DeviceError when the layer is unknown. */
@@ -378,6 +375,7 @@ export class Store implements Closable {
     if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
     await this.#reopening;
     const engine = this.#engine;
+    const merged = this.#merger?.close();
     if (engine !== null && this.#state === 'ready') {
       await new Promise<void>((resolve) => {
         this.#writes.fence(resolve);
@@ -403,10 +401,18 @@ export class Store implements Closable {
     await this.#writes.rolled();
     // The disk may have failed under the last checkpoint.
     await this.#reopening;
+    await merged;
     await engine?.journal.drain();
+    await engine?.checkpointer.settled();
     await engine?.dispose();
     this.#engine = null;
   }
+}
+
+function layerIn(engine: Engine, id: number): Layer {
+  const layer = engine.map.layers.get(id);
+  if (layer !== undefined && !layer.gone) return layer;
+  throw new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
 }
 
 function closedError(): StoreError {

@@ -9,7 +9,7 @@ import type { LayerRow } from './map/layer.js';
 import { StoreError } from './store-error.js';
 
 /** Newest format that this program reads and the one that it writes. */
-export const MAP_FORMAT = 1;
+export const MAP_FORMAT = 2;
 
 const count = z.number().int().nonnegative();
 
@@ -34,7 +34,10 @@ const layerSchema = z.object({
   parent: count,
   blockBytes: count,
   sizeBlocks: count,
-  state: z.enum(['head', 'frozen', 'dropped']),
+  state: z.enum(['head', 'frozen', 'merging', 'merged', 'dropped']),
+  // Format 1 has neither.
+  hidden: z.boolean().default(false),
+  heir: count.default(0),
   damage: z.string(),
   ordinal: count,
 });

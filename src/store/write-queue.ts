@@ -4,7 +4,6 @@ import { Operation, RequestFlag, type BlockRequest, type DeviceFault } from '../
 import type { Checksums } from '../io/block-keys.js';
 import type { Engine } from './engine.js';
 import { AppendBatch } from './journal/append-batch.js';
-import { type RecordKind } from './journal/record.js';
 import { BATCH_HOLE_LEAVES_MAX, BATCH_VOID_STEPS_MAX, LEAF_BLOCKS, PAGE_BYTES } from './limits.js';
 import type { Layer } from './map/layer.js';
 import type { SealingKey } from './sealing-keys.js';
@@ -19,10 +18,10 @@ export interface WriteSource {
 
 /** A layer verb on its way into the journal. */
 export interface LayerVerb {
-  readonly kind: typeof RecordKind.OPEN | typeof RecordKind.DROP;
-  readonly layer: Layer;
-  readonly sizeBlocks: number;
-  readonly parent: number;
+  /** Called when its turn has come: null, or why it cannot be any more. */
+  readonly refusal: () => StoreError | null;
+  /** Adds its record; false when it does not fit into the segment. */
+  readonly add: (batch: AppendBatch<Layer>) => boolean;
   /** Called in the turn in which the record was appended, to change the layer tree in journal order. */
   readonly publish: (sequence: number) => void;
   /** Called when the record is appended (null) or cannot be. */
@@ -224,7 +223,15 @@ export class WriteQueue {
         break;
       }
       if (item.kind === 'verb') {
-        if (!this.#batch.addVerb(item.verb.kind, item.verb.layer, item.verb.sizeBlocks, item.verb.parent)) {
+        // It sees the tree as everything before it leaves it.
+        if (!this.#batch.empty || this.#finishing.length > 0) break;
+        const refusal = item.verb.refusal();
+        if (refusal !== null) {
+          this.#head += 1;
+          item.verb.done(refusal, 0);
+          continue;
+        }
+        if (!item.verb.add(this.#batch)) {
           needsSegment = true;
           break;
         }
@@ -233,7 +240,7 @@ export class WriteQueue {
         break;
       }
       const { request, source } = item;
-      if (source.layer.state === 'dropped') {
+      if (source.layer.gone) {
         this.#head += 1;
         request.done({ code: 'CLOSED' });
         continue;
@@ -316,7 +323,7 @@ export class WriteQueue {
     const batch = this.#batch;
     const end = first + count;
     // Data of this batch is not in the map yet, so beside it a leaf that looks void may not be.
-    const certain = layer.parent === 0 && batch.payloadBytes === 0;
+    const certain = batch.payloadBytes === 0;
     let block = first;
     let leaves = leavesMax;
     let steps = BATCH_VOID_STEPS_MAX;

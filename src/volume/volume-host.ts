@@ -23,12 +23,41 @@ export interface OpenVolume extends VolumeKeys {
 
 export interface LayerSummary {
   readonly layer: LayerId;
+  /** The layer that it was made from and still shows; null: none. */
+  readonly parent: LayerId | null;
+  readonly state: 'head' | 'frozen';
+  /** Dropped while others were made from it: nobody's any more, it goes by itself. */
+  readonly hidden: boolean;
+  /** Its map is being taken over by its only child; null: it is not. */
+  readonly merge: { readonly doneLeaves: number; readonly totalLeaves: number } | null;
   readonly blockBytes: number;
   readonly sizeBytes: number;
-  /** Live data in bytes, without headers. */
+  /** Live data of its own in bytes, without headers and without what it shows of its parents. */
   readonly allocatedBytes: number;
   /** '' or why it is refused: which damage made its content unprovable. */
   readonly damage: string;
+}
+
+export interface ChangedRange {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  /** false: it reads as zeros now. */
+  readonly data: boolean;
+}
+
+export interface ChangedRanges {
+  /** Ascending, neighbours of one kind merged. */
+  readonly ranges: readonly ChangedRange[];
+  /** Where to go on; null: this was all. */
+  readonly nextOffsetBytes: number | null;
+}
+
+/** What a layer takes, bytes of live data without headers. */
+export interface LayerUsage {
+  /** What goes when it is deleted: its own blocks that nothing made from it shows. */
+  readonly exclusiveBytes: number;
+  /** What it shows, its parents' blocks included. */
+  readonly referencedBytes: number;
 }
 
 export interface StoreReport {
@@ -77,12 +106,30 @@ export interface VolumeHandle extends BlockDevice {
 
 /** The volumes of one node, over its store. Layer verbs resolve when their journal record is durable. */
 export interface VolumeHost {
-  /** An empty layer. A crash before the caller has recorded it leaves an orphan that `layers()` shows. */
-  createLayer(blockBytes: number, sizeBytes: number): Promise<LayerId>;
-  /** Removes a layer and everything in it. Its volume must be closed. Fine if it is already gone. */
+  /**
+   * An empty layer, or with `parent` a clone of a frozen one, whose block size it has. A crash before the caller has
+   * recorded it leaves an orphan that `layers()` shows.
+   */
+  createLayer(blockBytes: number, sizeBytes: number, parent?: LayerId): Promise<LayerId>;
+  /**
+   * Freezes heads at one point of the journal and gives each a new head: between two requests, without a failed or
+   * reordered one. Open volumes go on through their handles. Resolves to the new heads, in order. A crash before the caller
+   * has recorded them leaves frozen layers whose newest child nobody knows.
+   */
+  freeze(layers: readonly LayerId[]): Promise<LayerId[]>;
+  /**
+   * Removes a layer and everything in it. Its volume must be closed. Fine if it is already gone. A frozen one that others
+   * were made from is hidden, and goes by itself once at most one of them is left.
+   */
   dropLayer(layer: LayerId): Promise<void>;
+  usage(layer: LayerId): Promise<LayerUsage>;
+  /**
+   * What has changed in `to` since `from` (null: since it was empty), from an offset on, at most `rangesMax` ranges. A range
+   * may hold the same bytes as before; what is not in one is the same. Throws DeviceError IO when they have no common past.
+   */
+  diff(from: LayerId | null, to: LayerId, fromOffsetBytes: number, rangesMax: number): Promise<ChangedRanges>;
   layers(): LayerSummary[];
-  /** Opens a layer for I/O; every request to a damaged one fails with IO. Throws DeviceError IO when the layer is unknown. */
+  /** Opens a layer for I/O, a frozen one for reading alone; every request to a damaged one fails with IO. Throws DeviceError IO when the layer is unknown. */
   open(options: OpenVolume): VolumeHandle;
   report(): StoreReport;
   /** Writes a checkpoint now. */

@@ -4,7 +4,16 @@ import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
 import type { Store, StoreSpace } from '../store/store.js';
 import { SPACE_AGE_MS } from './limits.js';
 import { Volume } from './volume.js';
-import type { LayerId, LayerSummary, OpenVolume, StoreReport, VolumeHandle, VolumeHost } from './volume-host.js';
+import type {
+  ChangedRanges,
+  LayerId,
+  LayerSummary,
+  LayerUsage,
+  OpenVolume,
+  StoreReport,
+  VolumeHandle,
+  VolumeHost,
+} from './volume-host.js';
 
 /** The volumes of one node over its store. */
 export class VolumeManager implements VolumeHost, Closable {
@@ -23,20 +32,49 @@ export class VolumeManager implements VolumeHost, Closable {
     this.#spaceAtMs = dependencies.clock.monotonicMs();
   }
 
-  async createLayer(blockBytes: number, sizeBytes: number): Promise<LayerId> {
-    return (await this.#store.createLayer(blockBytes, sizeBytes / blockBytes)) as LayerId;
+  async createLayer(blockBytes: number, sizeBytes: number, parent?: LayerId): Promise<LayerId> {
+    const sizeBlocks = sizeBytes / blockBytes;
+    return (await this.#store.layers.create({ blockBytes, sizeBlocks, parent: parent ?? 0 })) as LayerId;
+  }
+
+  async freeze(layers: readonly LayerId[]): Promise<LayerId[]> {
+    return (await this.#store.layers.freeze(layers)) as LayerId[];
   }
 
   dropLayer(layer: LayerId): Promise<void> {
-    return this.#store.dropLayer(layer);
+    return this.#store.layers.drop(layer);
+  }
+
+  async usage(layer: LayerId): Promise<LayerUsage> {
+    const { exclusiveBlocks, referencedBlocks } = await this.#store.usage(layer);
+    const blockBytes = this.#store.blockBytesOf(layer);
+    return { exclusiveBytes: exclusiveBlocks * blockBytes, referencedBytes: referencedBlocks * blockBytes };
+  }
+
+  async diff(from: LayerId | null, to: LayerId, fromOffsetBytes: number, rangesMax: number): Promise<ChangedRanges> {
+    const blockBytes = this.#store.blockBytesOf(to);
+    const first = Math.floor(fromOffsetBytes / blockBytes);
+    const { ranges, next } = await this.#store.difference(from, to, first, rangesMax);
+    return {
+      ranges: ranges.map((range) => ({
+        offsetBytes: range.first * blockBytes,
+        lengthBytes: range.count * blockBytes,
+        data: range.data,
+      })),
+      nextOffsetBytes: next === null ? null : next * blockBytes,
+    };
   }
 
   layers(): LayerSummary[] {
     const found: LayerSummary[] = [];
     for (const layer of this.#store.engine?.map.layers.values() ?? []) {
-      if (layer.state === 'dropped') continue;
+      if (layer.gone) continue;
       found.push({
         layer: layer.id as LayerId,
+        parent: layer.parent === 0 ? null : (layer.parent as LayerId),
+        state: layer.state === 'head' ? 'head' : 'frozen',
+        hidden: layer.hidden,
+        merge: this.#store.mergeProgress(layer),
         blockBytes: layer.blockBytes,
         sizeBytes: layer.sizeBlocks * layer.blockBytes,
         allocatedBytes: layer.mappedBlocks * layer.blockBytes,
@@ -53,7 +91,7 @@ export class VolumeManager implements VolumeHost, Closable {
         { volumeId: options.volumeId, readOnly: options.readOnly ?? false },
         {
           head,
-          grow: (sizeBlocks) => this.#store.growLayer(options.layer, sizeBlocks),
+          grow: (sizeBlocks) => this.#store.layers.grow(head.layerId, sizeBlocks),
           release: async () => {
             await this.#store.closeHead(head);
             this.#open.delete(volume);

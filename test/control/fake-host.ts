@@ -2,8 +2,10 @@ import { Operation, type BlockRequest, type Extent } from '../../src/device/bloc
 import { DeviceError } from '../../src/device/device-error.js';
 import { DeviceStatistics, LATENCY_BOUNDS_MS } from '../../src/device/device-statistics.js';
 import type {
+  ChangedRanges,
   LayerId,
   LayerSummary,
+  LayerUsage,
   OpenVolume,
   PlainBlocks,
   StoreReport,
@@ -51,6 +53,20 @@ export class FakeHost implements VolumeHost {
     });
   }
 
+  freeze(): Promise<LayerId[]> {
+    return Promise.reject(new Error('this host has no snapshots'));
+  }
+
+  usage(layer: LayerId): Promise<LayerUsage> {
+    const found = this.store.get(layer);
+    const bytes = (found?.blocks.size ?? 0) * (found?.blockBytes ?? 0);
+    return Promise.resolve({ exclusiveBytes: bytes, referencedBytes: bytes });
+  }
+
+  diff(): Promise<ChangedRanges> {
+    return Promise.reject(new Error('this host has no snapshots'));
+  }
+
   dropLayer(layer: LayerId): Promise<void> {
     return this.#crash.step('dropLayer', () => {
       if (this.failDrop !== null)
@@ -64,6 +80,10 @@ export class FakeHost implements VolumeHost {
   layers(): LayerSummary[] {
     return [...this.store].map(([layer, { blockBytes, sizeBytes, damage, blocks }]) => ({
       layer: layer as LayerId,
+      parent: null,
+      state: 'head',
+      hidden: false,
+      merge: null,
       blockBytes,
       sizeBytes,
       damage,

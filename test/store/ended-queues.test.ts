@@ -12,7 +12,7 @@ import { InnerRequest } from '../../src/volume/inner-request.js';
 
 const clock = new SystemClock();
 const CLOSED = { code: 'CLOSED' } as const;
-const layer = new Layer({ id: 1, parent: 0, blockBytes: 4096, sizeBlocks: 8, state: 'head', damage: '', ordinal: 0 });
+const layer = Layer.born({ id: 1, parent: 0, blockBytes: 4096, sizeBlocks: 8 });
 
 /** A request and what becomes of it. */
 function request(operation: Operation): { request: InnerRequest; answer: Promise<DeviceFault | null> } {
@@ -52,7 +52,7 @@ describe('a queue of a store that is closed', () => {
         // This one comes while the queue is being emptied.
         queue.fence(() => {
           queue.submit(write.request, { layer, epoch: 1, sealing: { id: 0, counter: 0 } as never }, false);
-          queue.verb({ kind: 7, layer, sizeBlocks: 0, parent: 0, publish: () => undefined, done: resolve });
+          queue.verb({ refusal: () => null, add: () => true, publish: () => undefined, done: resolve });
         });
       });
     });

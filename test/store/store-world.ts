@@ -111,14 +111,14 @@ export class StoreWorld {
     );
   }
 
-  /** A handle on a layer; `key` null: not encrypted. */
-  volume(layer: LayerId, key: Uint8Array | null = new Uint8Array(32).fill(9)): VolumeHandle {
+  /** A handle on a layer; `key` null: not encrypted. Layers that show each other's blocks want one key number. */
+  volume(layer: LayerId, key: Uint8Array | null = new Uint8Array(32).fill(9), keyNumber: number = layer): VolumeHandle {
     this.#epoch += 1;
     return this.manager.open({
       volumeId: `volume-${layer}`,
       layer,
       epoch: this.#epoch,
-      keys: key === null ? [] : [{ number: layer, secret: key.slice() }],
+      keys: key === null ? [] : [{ number: keyNumber, secret: key.slice() }],
     });
   }
 

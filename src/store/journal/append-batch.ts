@@ -35,6 +35,10 @@ export interface Publication<L extends JournalLayer> {
 }
 
 const ALIGN = RECORD_ALIGN_BYTES;
+/** A BARRIER tells of a head in two extents. */
+const BARRIER_EXTENTS = 2;
+/** Heads that one BARRIER can freeze. */
+export const BARRIER_HEADS_MAX = Math.floor(RECORD_EXTENTS_MAX / BARRIER_EXTENTS);
 /** Shortest PAD: a header without extents, aligned. */
 const PAD_BYTES_MIN = Math.ceil(RECORD_HEADER_BYTES / ALIGN) * ALIGN;
 
@@ -200,7 +204,7 @@ export class AppendBatch<L extends JournalLayer> {
     this.publicationCount = n + 1;
   }
 
-  /** A record without payload: OPEN (size in blocks, parent) or DROP. False when it does not fit here. */
+  /** A record without payload: OPEN (size in blocks, parent), MERGE (`parent`: the heir) or DROP. False when it does not fit here. */
   addVerb(kind: RecordKind, layer: L, sizeBlocks: number, parent: number): boolean {
     this.closeRecord();
     const extents = kind === RecordKind.OPEN ? 1 : 0;
@@ -213,6 +217,29 @@ export class AppendBatch<L extends JournalLayer> {
     this.#encode(at, layer, kind, recordBytes, recordBytes, parent);
     this.#extentCount = 0;
     if (extents === 1) encodeExtent(this.seal.headers, at + RECORD_HEADER_BYTES, sizeBlocks, 0, false);
+    this.seal.addRecord(at, recordBytes, this.seal.blockCount, 0, 0);
+    this.#finish(recordBytes);
+    return true;
+  }
+
+  /** A BARRIER: each head freezes, and its child is the head from here on. False when it does not fit here. */
+  addBarrier(pairs: readonly { readonly head: L; readonly child: L }[]): boolean {
+    this.closeRecord();
+    const extents = BARRIER_EXTENTS * pairs.length;
+    const recordBytes = Math.ceil(headerBytesOf(extents) / ALIGN) * ALIGN;
+    if (this.position + recordBytes > this.start.limit) return false;
+    const at = this.seal.reserveHeader(recordBytes);
+    this.#extentCount = extents;
+    this.#epoch = 0;
+    this.#encode(at, null, RecordKind.BARRIER, recordBytes, recordBytes);
+    this.#extentCount = 0;
+    let row = at + RECORD_HEADER_BYTES;
+    for (const { head, child } of pairs) {
+      head.ordinal += 1;
+      encodeExtent(this.seal.headers, row, head.id, child.id, false);
+      encodeExtent(this.seal.headers, row + 16, head.ordinal, 0, false);
+      row += 16 * BARRIER_EXTENTS;
+    }
     this.seal.addRecord(at, recordBytes, this.seal.blockCount, 0, 0);
     this.#finish(recordBytes);
     return true;

@@ -28,7 +28,10 @@
  *          already open: it has grown to that size
  *   DROP   the layer and everything in it is gone
  *   PAD    nothing; closes a page before an fdatasync
- *   RELOCATE, BARRIER, MERGE  are named here and refused by this version's replay
+ *   BARRIER  of layer 0; heads freeze, and each gets a child that is the head from here on. Two extents a head: first =
+ *          the head, count = the child; first = the head's ordinal of this record
+ *   MERGE  by kind: the only child of the layer, which takes over what the layer still shows
+ *   RELOCATE  is named here and refused by this version's replay
  *
  * The sealing kernel fills in both checksums. Valid: every field in range and the header CRC right; the payload is
  * judged apart, because damage inside it leaves the header's word good.
@@ -95,7 +98,7 @@ export interface RecordFields {
   payloadOffset: number;
   blockBytes: number;
   payloadCrc: number;
-  /** OPEN: the parent layer. */
+  /** OPEN: the parent layer; MERGE: the heir. */
   parent: number;
 }
 

@@ -4,6 +4,9 @@ import { ABSENT, HOLE, slotOf, storedUnitsOf, UNLOADED } from '../location.js';
 import { StoreError } from '../store-error.js';
 import { LeafCache, LeafFlag } from './leaf-cache.js';
 import { decodeLeaf, mappedIn } from './leaf-codec.js';
+import { LeafFetches } from './leaf-fetches.js';
+import { childrenOf } from './layer-tree.js';
+import { LayerViews } from './layer-views.js';
 import { LeafFilter } from './leaf-filter.js';
 import { Layer, type LayerRow } from './layer.js';
 import { leafKey } from './map-keys.js';
@@ -12,10 +15,13 @@ import type { MapRows } from './map-rows.js';
 /** Told of every byte that becomes live (positive) or dead (negative) in a segment. */
 export type LiveChange = (slot: number, bytes: number) => void;
 
-interface Fetch {
-  readonly layer: Layer;
+/** A leaf of a layer that is being merged, as its heir has taken it over in memory. */
+export interface TakenLeaf {
   readonly leaf: number;
-  readonly waiting: ((failure: Error | null) => void)[];
+  /** The heir's row; null when there was nothing to take. */
+  readonly row: number | null;
+  readonly dead: readonly number[];
+  readonly mapped: number;
 }
 
 /**
@@ -26,9 +32,9 @@ interface Fetch {
 export class BlockMap {
   readonly layers = new Map<number, Layer>();
   readonly cache: LeafCache;
+  readonly views: LayerViews;
   readonly #rows: MapRows;
   readonly #live: LiveChange;
-  readonly #endOfTurn: (callback: () => void) => void;
   /** Rows that became dirty, in order; may name rows that are clean again. */
   #dirty: number[] = [];
   #dirtyCount = 0;
@@ -36,10 +42,7 @@ export class BlockMap {
   readonly #stored = new Map<number, { readonly filter: LeafFilter; blocks: number }>();
   /** Highest id of a layer that anything is stored of. */
   layerMaxStored = 0;
-  readonly #fetches = new Map<string, Fetch>();
-  #fetchQueue: Fetch[] = [];
-  /** Told when no fetch is under way. */
-  #fetched: (() => void)[] = [];
+  readonly #fetches: LeafFetches;
   /** Look-ups of blocks that memory answered, and those that need the stored leaf first. */
   hits = 0;
   misses = 0;
@@ -50,9 +53,19 @@ export class BlockMap {
   ) {
     this.#rows = dependencies.rows;
     this.#live = dependencies.live;
-    this.#endOfTurn = dependencies.endOfTurn;
-    this.cache = new LeafCache({ cacheBytes: options.cacheBytes }, (layer, leaf) => {
-      this.layers.get(layer)?.leaves.delete(leaf);
+    this.cache = new LeafCache({ cacheBytes: options.cacheBytes }, (id, leaf, view) => {
+      const layer = this.layers.get(id);
+      if (view) layer?.views.delete(leaf);
+      else layer?.leaves.delete(leaf);
+    });
+    this.views = new LayerViews({ cache: this.cache, rows: dependencies.rows, layers: this.layers });
+    this.#fetches = new LeafFetches({
+      rows: dependencies.rows,
+      endOfTurn: dependencies.endOfTurn,
+      wanted: (layer, leaf) => this.views.wanted(layer, leaf),
+      load: (layer, leaf) => {
+        this.#load(layer, leaf);
+      },
     });
   }
 
@@ -92,9 +105,15 @@ export class BlockMap {
     return layer;
   }
 
-  /** The location of a block, HOLE, ABSENT, or UNLOADED when its leaf must be fetched first. */
+  /** The location of a block as the layer shows it, HOLE, ABSENT, or UNLOADED when stored leaves must be fetched first. */
   locate(layer: Layer, block: number): number {
     const leaf = Math.floor(block / LEAF_BLOCKS);
+    if (layer.parent !== 0) {
+      const shown = this.views.locate(layer, leaf, block % LEAF_BLOCKS);
+      if (shown === UNLOADED) this.misses += 1;
+      else this.hits += 1;
+      return shown;
+    }
     const row = layer.leaves.get(leaf);
     if (row === undefined) {
       if (!layer.filter.has(leaf)) return ABSENT;
@@ -108,9 +127,12 @@ export class BlockMap {
     return location;
   }
 
-  /** Whether nothing of a leaf is mapped, neither in memory nor stored. */
+  /** Whether the layer shows nothing in a leaf: no entry of it or of an ancestor, neither in memory nor stored. */
   isVoid(layer: Layer, leaf: number): boolean {
-    return !layer.leaves.has(leaf) && !layer.filter.has(leaf);
+    for (let each: Layer | undefined = layer; each !== undefined; each = this.views.parentOf(each)) {
+      if (each.leaves.has(leaf) || each.filter.has(leaf)) return false;
+    }
+    return true;
   }
 
   /**
@@ -137,12 +159,13 @@ export class BlockMap {
         entries[base + block] = next;
         next += step;
       }
+      if (layer.parent !== 0) this.#show(layer, leaf, row, first, stop);
     }
     layer.newest = sequence;
     this.#live(slotOf(location), count * storedUnits * unitBytes);
   }
 
-  /** Publishes a hole. Leaves of which nothing is mapped are left alone: without a parent there is nothing to hide. */
+  /** Publishes a hole. Leaves in which nothing shows are left alone: there is nothing to hide. */
   setHole(layer: Layer, first: number, count: number, sequence: number): void {
     const unitBytes = layer.blockBytes / 64;
     const end = first + count;
@@ -150,7 +173,7 @@ export class BlockMap {
     while (block < end) {
       const leaf = Math.floor(block / LEAF_BLOCKS);
       const stop = Math.min(end, (leaf + 1) * LEAF_BLOCKS);
-      if (layer.parent === 0 && this.isVoid(layer, leaf)) {
+      if (this.isVoid(layer, leaf)) {
         block = this.skipVoid(layer, block, end);
         continue;
       }
@@ -165,14 +188,24 @@ export class BlockMap {
         }
         entries[base + block] = HOLE;
       }
+      if (layer.parent !== 0) this.#show(layer, leaf, row, first, stop);
     }
     layer.newest = sequence;
+  }
+
+  /** Blocks of [first, stop) that lie in a leaf were published. */
+  #show(layer: Layer, leaf: number, row: number, first: number, stop: number): void {
+    const from = leaf * LEAF_BLOCKS;
+    this.views.published(layer, leaf, row, Math.max(first, from) - from, stop - from);
   }
 
   /** The first block behind the void leaf of `block` that may be mapped, at most a chunk of leaves on. */
   skipVoid(layer: Layer, block: number, end: number): number {
     const leaf = Math.floor(block / LEAF_BLOCKS);
-    const empty = !layer.leaves.hasChunkOf(leaf) && !layer.filter.hasChunkOf(leaf);
+    let empty = true;
+    for (let each: Layer | undefined = layer; each !== undefined && empty; each = this.views.parentOf(each)) {
+      empty = !each.leaves.hasChunkOf(leaf) && !each.filter.hasChunkOf(leaf);
+    }
     const next = empty ? (Math.floor(leaf / FILTER_LEAVES) + 1) * FILTER_LEAVES : leaf + 1;
     return Math.min(end, next * LEAF_BLOCKS);
   }
@@ -193,55 +226,33 @@ export class BlockMap {
     return row;
   }
 
-  /** Fetches a leaf off the event loop and merges it; `done` gets the failure if the stored leaf is damaged. */
+  /** Fetches what a layer shows in a leaf off the event loop; `done` gets the failure if a stored leaf is damaged. */
   fetch(layer: Layer, leaf: number, done: (failure: Error | null) => void): void {
-    const name = `${layer.id}:${leaf}`;
-    const under = this.#fetches.get(name);
-    if (under !== undefined) {
-      under.waiting.push(done);
-      return;
-    }
-    const fetch: Fetch = { layer, leaf, waiting: [done] };
-    this.#fetches.set(name, fetch);
-    if (this.#fetchQueue.length === 0) this.#endOfTurn(() => void this.#fetchAll());
-    this.#fetchQueue.push(fetch);
-  }
-
-  async #fetchAll(): Promise<void> {
-    const fetches = this.#fetchQueue;
-    this.#fetchQueue = [];
-    let failure: Error | null = null;
-    try {
-      await this.#rows.prefetch(fetches.map((fetch) => leafKey(fetch.layer.id, fetch.leaf)));
-    } catch (thrown) {
-      failure = thrown instanceof Error ? thrown : new Error(String(thrown));
-    }
-    for (const fetch of fetches) {
-      this.#fetches.delete(`${fetch.layer.id}:${fetch.leaf}`);
-      let own = failure;
-      if (own === null) {
-        try {
-          this.install(fetch.layer, fetch.leaf);
-        } catch (thrown) {
-          own = thrown instanceof Error ? thrown : new Error(String(thrown));
-        }
-      }
-      for (const done of fetch.waiting) done(own);
-    }
-    if (this.#fetches.size > 0) return;
-    const fetched = this.#fetched;
-    this.#fetched = [];
-    for (const resolve of fetched) resolve();
+    this.#fetches.fetch(layer, leaf, done);
   }
 
   /** Resolves when no fetch is under way: the database must not be closed under one. */
-  async drain(): Promise<void> {
-    if (this.#fetches.size > 0) await new Promise<void>((resolve) => this.#fetched.push(resolve));
+  drain(): Promise<void> {
+    return this.#fetches.drain();
+  }
+
+  #load(layer: Layer, leaf: number): void {
+    if (layer.gone) return;
+    if (layer.parent === 0) this.install(layer, leaf);
+    else if (!layer.views.has(leaf)) this.views.build(layer, leaf);
+  }
+
+  /** Brings what is stored of leaves of these layers into memory's reach, off the event loop. */
+  prefetchOwn(layers: readonly Layer[], leaves: readonly number[]): Promise<void> {
+    const keys = layers.flatMap((layer) =>
+      leaves.filter((leaf) => layer.filter.has(leaf)).map((leaf) => leafKey(layer.id, leaf)),
+    );
+    return this.#rows.prefetch(keys);
   }
 
   /** Reads the stored leaf now (its pages should have been prefetched) and puts or merges it into the cache. */
   install(layer: Layer, leaf: number): void {
-    if (layer.state === 'dropped') return;
+    if (layer.gone) return;
     const row = layer.leaves.get(leaf);
     if (row !== undefined && !this.cache.has(row, LeafFlag.PARTIAL)) return;
     const bytes = this.#rows.get(leafKey(layer.id, leaf));
@@ -308,7 +319,7 @@ export class BlockMap {
   endWriting(row: number, failed: boolean): void {
     this.cache.drop(row, LeafFlag.WRITING);
     const layer = this.layers.get(this.cache.layerOf(row));
-    if (layer === undefined || layer.state === 'dropped') {
+    if (layer === undefined || layer.gone) {
       if (this.cache.has(row, LeafFlag.DIRTY)) this.#dirtyCount -= 1;
       this.cache.release(row);
       return;
@@ -320,9 +331,43 @@ export class BlockMap {
     }
   }
 
-  /** Publishes a DROP: nothing of the layer is live any more. Its stored leaves are removed by the checkpoint. */
-  dropLayer(layer: Layer, sequence: number): void {
+  /** Publishes a BARRIER: heads freeze, and each gets a child that is the head now. Idempotent, as replay is. */
+  freeze(pairs: readonly { readonly head: Layer; readonly child: Layer }[], sequence: number): void {
+    for (const { head, child } of pairs) {
+      if (head.state === 'head') head.state = 'frozen';
+      head.newest = sequence;
+      if (child.damage === '') child.damage = head.damage;
+      // A flush of the new head waits for what was written to the old one.
+      child.newest = sequence;
+      if (!this.layers.has(child.id)) this.layers.set(child.id, child);
+    }
+  }
+
+  /**
+   * Publishes a DROP. A layer that others were made from is hidden; else nothing of it is live any more, and hidden ones
+   * below it that nobody else was made from go with it. Returns what went; stored leaves are removed by the checkpoint.
+   */
+  dropLayer(layer: Layer, sequence: number): Layer[] {
+    if (layer.gone) return [];
+    if (childrenOf(this.layers, layer).length > 0) {
+      layer.hidden = true;
+      layer.newest = sequence;
+      return [];
+    }
+    const gone: Layer[] = [];
+    let next: Layer | undefined = layer;
+    while (next !== undefined) {
+      this.#drop(next, sequence);
+      gone.push(next);
+      const parent: Layer | undefined = this.views.parentOf(next);
+      next = parent?.hidden === true && childrenOf(this.layers, parent).length === 0 ? parent : undefined;
+    }
+    return gone;
+  }
+
+  #drop(layer: Layer, sequence: number): void {
     layer.state = 'dropped';
+    this.views.release(layer);
     const unitBytes = layer.blockBytes / 64;
     for (const row of layer.leaves.rows()) {
       const entries = this.cache.entriesOf(row);
@@ -341,6 +386,77 @@ export class BlockMap {
     layer.leaves.clear();
     layer.mappedBlocks = 0;
     layer.newest = sequence;
+  }
+
+  /** Publishes a MERGE: `heir`, the only child, is to take over what the layer still shows. */
+  beginMerge(layer: Layer, heir: Layer, sequence: number): void {
+    if (layer.state !== 'frozen') return;
+    layer.state = 'merging';
+    layer.heir = heir.id;
+    layer.newest = sequence;
+  }
+
+  /** Nothing is left of the layer but its name: its heir stands where it stood. */
+  endMerge(layer: Layer, heir: Layer): void {
+    heir.parent = layer.parent;
+    layer.state = 'merged';
+    this.views.release(layer);
+    if (heir.parent === 0) this.views.release(heir);
+  }
+
+  /**
+   * Gives the heir the entries of a leaf that it has none of its own for. What both show stays the same, so views stay as
+   * they are. The stored leaves of both should have been prefetched. Returns the heir's row if it changed or must be
+   * stored, the locations that nobody shows once the layer's own leaf is gone, and how many it maps.
+   */
+  takeOver(layer: Layer, heir: Layer, leaf: number): TakenLeaf {
+    const dead: number[] = [];
+    if (!layer.leaves.has(leaf) || this.cache.has(layer.leaves.get(leaf) as number, LeafFlag.PARTIAL)) {
+      if (layer.filter.has(leaf)) this.install(layer, leaf);
+    }
+    const from = layer.leaves.get(leaf);
+    if (from === undefined) return { leaf, row: null, dead, mapped: 0 };
+    // A copy: making room for the heir's row may put this one out.
+    const base = this.cache.baseOf(from);
+    const given = this.cache.entriesOf(from).slice(base, base + LEAF_BLOCKS);
+    const newest = Math.max(this.cache.newestOf(from), layer.newest);
+    if (heir.filter.has(leaf)) this.install(heir, leaf);
+    let row = heir.leaves.get(leaf);
+    if (row === undefined) {
+      row = this.cache.allocate(heir.id, leaf, ABSENT);
+      heir.leaves.set(leaf, row);
+    }
+    const entries = this.cache.entriesOf(row);
+    const at = this.cache.baseOf(row);
+    let mapped = 0;
+    for (let n = 0; n < LEAF_BLOCKS; n += 1) {
+      if (given[n] === ABSENT) continue;
+      if (given[n] > 0) mapped += 1;
+      if (entries[at + n] === ABSENT) {
+        entries[at + n] = given[n];
+        if (given[n] > 0) heir.mappedBlocks += 1;
+      } else if (given[n] > 0 && entries[at + n] !== given[n]) {
+        dead.push(given[n]);
+      }
+    }
+    if (!this.cache.has(row, LeafFlag.DIRTY)) {
+      this.#dirty.push(row);
+      this.#dirtyCount += 1;
+    }
+    this.cache.changed(row, Math.max(this.cache.newestOf(row), newest));
+    return { leaf, row, dead, mapped };
+  }
+
+  /** A leaf of a merged layer is no longer stored: its row goes, and what nobody shows is dead. */
+  takenOver(layer: Layer, { leaf, dead, mapped }: TakenLeaf): void {
+    const unitBytes = layer.blockBytes / 64;
+    for (const location of dead) this.#live(slotOf(location), -storedUnitsOf(location) * unitBytes);
+    layer.mappedBlocks -= mapped;
+    const row = layer.leaves.get(leaf);
+    if (row === undefined) return;
+    if (this.cache.has(row, LeafFlag.DIRTY)) this.#dirtyCount -= 1;
+    layer.leaves.delete(leaf);
+    this.cache.release(row);
   }
 }
 

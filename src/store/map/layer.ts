@@ -1,9 +1,16 @@
 import { LeafFilter } from './leaf-filter.js';
 import { LeafIndex } from './leaf-index.js';
 
-export type LayerState = 'head' | 'frozen' | 'dropped';
+/**
+ *     head --> frozen --> merging --> merged
+ *     head, frozen --> dropped
+ *
+ * merging: its heir, the only child, is taking over what it still shows. merged and dropped are tombstones: replay must
+ * know their ids.
+ */
+export type LayerState = 'head' | 'frozen' | 'merging' | 'merged' | 'dropped';
 
-/** What is stored of a layer. A dropped one stays as a tombstone: replay must know its id. */
+/** What is stored of a layer. */
 export interface LayerRow {
   readonly id: number;
   /** 0: none. */
@@ -11,6 +18,10 @@ export interface LayerRow {
   readonly blockBytes: number;
   readonly sizeBlocks: number;
   readonly state: LayerState;
+  /** frozen, merging: dropped while others were made from it. It goes by itself once at most one of them is left. */
+  readonly hidden: boolean;
+  /** merging, merged: the layer that has taken over its blocks; else 0. */
+  readonly heir: number;
   /** '' or what made its content unprovable; such a layer is refused. */
   readonly damage: string;
   /** Ordinal of its newest record at the checkpoint. */
@@ -20,14 +31,18 @@ export interface LayerRow {
 /** A layer in memory: its row, its cached leaves, and which leaves are stored. */
 export class Layer {
   readonly id: number;
-  readonly parent: number;
+  parent: number;
   readonly blockBytes: number;
   sizeBlocks: number;
   state: LayerState;
+  hidden: boolean;
+  heir: number;
   damage: string;
   ordinal: number;
-  /** Cache row by leaf index. */
+  /** Cache row by leaf index: its own entries. */
   readonly leaves = new LeafIndex();
+  /** Cache row by leaf index: what it shows. Only layers with a parent have such. */
+  readonly views = new LeafIndex();
   readonly filter: LeafFilter;
   /** Blocks that the stored leaves map; exact, it changes in the same commit as they do. */
   storedBlocks = 0;
@@ -43,8 +58,20 @@ export class Layer {
     this.blockBytes = row.blockBytes;
     this.sizeBlocks = row.sizeBlocks;
     this.state = row.state;
+    this.hidden = row.hidden;
+    this.heir = row.heir;
     this.damage = row.damage;
     this.ordinal = row.ordinal;
+  }
+
+  /** A new layer; `parent` 0: none. */
+  static born(born: Pick<LayerRow, 'id' | 'parent' | 'blockBytes' | 'sizeBlocks'>, filter?: LeafFilter): Layer {
+    return new Layer({ ...born, state: 'head', hidden: false, heir: 0, damage: '', ordinal: 0 }, filter);
+  }
+
+  /** Its blocks are nobody's, or another layer's. */
+  get gone(): boolean {
+    return this.state === 'dropped' || this.state === 'merged';
   }
 
   row(): LayerRow {
@@ -54,6 +81,8 @@ export class Layer {
       blockBytes: this.blockBytes,
       sizeBlocks: this.sizeBlocks,
       state: this.state,
+      hidden: this.hidden,
+      heir: this.heir,
       damage: this.damage,
       ordinal: this.ordinal,
     };

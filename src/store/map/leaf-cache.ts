@@ -12,10 +12,12 @@ export const LeafFlag = {
   WRITING: 4,
   /** Used since the clock hand last passed. */
   USED: 8,
+  /** What a layer with ancestors shows: made from stored leaves and other rows, stored nowhere. */
+  VIEW: 16,
 } as const;
 
 /** Tells the owner of an evicted leaf that its row is gone. */
-export type Evicted = (layer: number, leaf: number) => void;
+export type Evicted = (layer: number, leaf: number, view: boolean) => void;
 
 /**
  * Leaves as rows of large typed arrays: no object per leaf, no work for the collector. Rows are given out in chunks up
@@ -139,7 +141,7 @@ export class LeafCache {
         this.#flags[row] = flags & ~LeafFlag.USED;
         continue;
       }
-      this.#evicted(this.#layer[row], this.#leaf[row]);
+      this.#evicted(this.#layer[row], this.#leaf[row], (flags & LeafFlag.VIEW) !== 0);
       this.#used -= 1;
       this.#inUse[row] = 0;
       return row;

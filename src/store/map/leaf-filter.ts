@@ -18,6 +18,29 @@ export class LeafFilter {
     return (bits[bit >>> 3] & (1 << (bit & 7))) !== 0;
   }
 
+  /** How many leaves are stored. */
+  get count(): number {
+    let found = 0;
+    for (const bits of this.#chunks.values()) {
+      for (const byte of bits) for (let rest = byte; rest !== 0; rest &= rest - 1) found += 1;
+    }
+    return found;
+  }
+
+  /** The stored leaves from `from` on, ascending. */
+  *leaves(from = 0): Generator<number> {
+    const chunks = [...this.#chunks.keys()].toSorted((a, b) => a - b);
+    for (const chunk of chunks) {
+      if ((chunk + 1) * FILTER_LEAVES <= from) continue;
+      const begin = Math.max(0, from - chunk * FILTER_LEAVES);
+      for (let bit = begin; bit < FILTER_LEAVES; bit += 1) {
+        const byte = this.#chunks.get(chunk)?.[bit >>> 3] ?? 0;
+        if (byte === 0) bit |= 7;
+        else if ((byte & (1 << (bit & 7))) !== 0) yield chunk * FILTER_LEAVES + bit;
+      }
+    }
+  }
+
   /** Whether any leaf of the chunk that holds `leaf` is stored. */
   hasChunkOf(leaf: number): boolean {
     return this.#chunks.has(Math.floor(leaf / FILTER_LEAVES));

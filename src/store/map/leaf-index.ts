@@ -37,6 +37,10 @@ export class LeafIndex {
     else this.#chunks.delete(chunk);
   }
 
+  leaves(): IterableIterator<number> {
+    return this.#rows.keys();
+  }
+
   rows(): IterableIterator<number> {
     return this.#rows.values();
   }

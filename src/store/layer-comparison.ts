@@ -1,0 +1,123 @@
+/** What layers hold of their own and show of each other, by walking their maps in slices. */
+import type { Engine } from './engine.js';
+import { COMPARISON_SLICE_LEAVES, LEAF_BLOCKS } from './limits.js';
+import { ABSENT } from './location.js';
+import type { Layer } from './map/layer.js';
+import { chainOf, childrenOf } from './map/layer-tree.js';
+
+export interface BlockUsage {
+  /** Blocks of its own that nothing made from it shows. */
+  readonly exclusiveBlocks: number;
+  /** Blocks that it shows, of its own or of its parents. */
+  readonly referencedBlocks: number;
+}
+
+export interface BlockRange {
+  readonly first: number;
+  readonly count: number;
+  /** false: zeros. */
+  readonly data: boolean;
+}
+
+export interface Difference {
+  readonly ranges: readonly BlockRange[];
+  /** The block to go on with; null: this was all. */
+  readonly next: number | null;
+}
+
+/** Blocks that a layer takes and shows. Exact when nothing changes meanwhile. Throws StoreError DAMAGED, CLOSED. */
+export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage> {
+  const { map } = engine;
+  const chain = [...chainOf(map.layers, layer)];
+  const children = childrenOf(map.layers, layer);
+  let exclusiveBlocks = 0;
+  let referencedBlocks = 0;
+  for await (const leaves of slices(engine, chain, [...chain, ...children], 0)) {
+    for (const leaf of leaves) {
+      for (const entry of map.views.shown(layer, leaf)) if (entry > 0) referencedBlocks += 1;
+      const own = map.views.own(layer, leaf)?.slice();
+      if (own === undefined) continue;
+      const hiding = children.map((child) => map.views.own(child, leaf)?.slice());
+      for (let n = 0; n < LEAF_BLOCKS; n += 1) {
+        if (own[n] > 0 && hiding.every((entries) => entries !== undefined && entries[n] !== ABSENT))
+          exclusiveBlocks += 1;
+      }
+    }
+  }
+  return { exclusiveBlocks, referencedBlocks };
+}
+
+/**
+ * Blocks of `to` that lie elsewhere than in `from` (null: nothing), from a block on: at most `rangesMax` ranges, and the
+ * block to go on with, null at the end. Throws StoreError DAMAGED, CLOSED.
+ */
+export async function differenceOf(
+  engine: Engine,
+  from: Layer | null,
+  to: Layer,
+  firstBlock: number,
+  rangesMax: number,
+): Promise<Difference> {
+  const { map } = engine;
+  const later = [...chainOf(map.layers, to)];
+  const earlier = from === null ? [] : [...chainOf(map.layers, from)];
+  // What both descend from shows in both alike, unless one of the others hides it.
+  const apart = [
+    ...later.filter((layer) => !earlier.includes(layer)),
+    ...earlier.filter((layer) => !later.includes(layer)),
+  ];
+  const ranges: { first: number; count: number; data: boolean }[] = [];
+  for await (const leaves of slices(engine, apart, [...later, ...earlier], Math.floor(firstBlock / LEAF_BLOCKS))) {
+    for (const leaf of leaves) {
+      const now = map.views.shown(to, leaf);
+      const before = from === null ? null : map.views.shown(from, leaf);
+      for (let n = 0; n < LEAF_BLOCKS; n += 1) {
+        const block = leaf * LEAF_BLOCKS + n;
+        if (block < firstBlock || block >= to.sizeBlocks) continue;
+        // Zeros are zeros, whether hidden or never written.
+        const entry = Math.max(0, now[n]);
+        if (entry === Math.max(0, before?.[n] ?? 0)) continue;
+        const last = ranges.at(-1);
+        if (last !== undefined && last.first + last.count === block && last.data === entry > 0) last.count += 1;
+        else if (ranges.length === rangesMax) return { ranges, next: block };
+        else ranges.push({ first: block, count: 1, data: entry > 0 });
+      }
+    }
+  }
+  return { ranges, next: null };
+}
+
+/** Leaves of which one of `holders` has entries, ascending, with what is stored of them in `readers` at hand. */
+async function* slices(
+  engine: Engine,
+  holders: readonly Layer[],
+  readers: readonly Layer[],
+  fromLeaf: number,
+): AsyncGenerator<number[]> {
+  const { map } = engine;
+  const inMemory = [...new Set(holders.flatMap((layer) => [...layer.leaves.leaves()]))].filter(
+    (leaf) => leaf >= fromLeaf,
+  );
+  inMemory.sort((a, b) => a - b);
+  let at = fromLeaf;
+  let memoryAt = 0;
+  for (;;) {
+    const found = new Set<number>();
+    for (const layer of holders) {
+      let taken = 0;
+      for (const leaf of layer.filter.leaves(at)) {
+        found.add(leaf);
+        taken += 1;
+        if (taken === COMPARISON_SLICE_LEAVES) break;
+      }
+    }
+    for (const leaf of inMemory.slice(memoryAt, memoryAt + COMPARISON_SLICE_LEAVES)) found.add(leaf);
+    // Each holder gave its first ones, so the first ones of all are among them.
+    const slice = [...found].toSorted((a, b) => a - b).slice(0, COMPARISON_SLICE_LEAVES);
+    if (slice.length === 0) return;
+    await map.prefetchOwn(readers, slice);
+    yield slice;
+    at = slice[slice.length - 1] + 1;
+    while (memoryAt < inMemory.length && inMemory[memoryAt] < at) memoryAt += 1;
+  }
+}

@@ -1,0 +1,39 @@
+/** Who descends from whom. Few layers and rare questions: each is answered by a walk over all of them. */
+import type { Layer } from './layer.js';
+
+type Layers = ReadonlyMap<number, Layer>;
+
+/** The layers that were made from this one and are still there. */
+export function childrenOf(layers: Layers, layer: Layer): Layer[] {
+  return [...layers.values()].filter((each) => each.parent === layer.id && !each.gone);
+}
+
+/** Refuses a layer, and with it everything that shows its blocks. */
+export function refuseWithDescendants(layers: Layers, layer: Layer, damage: string): void {
+  if (layer.damage === '') layer.damage = damage;
+  for (const child of childrenOf(layers, layer)) refuseWithDescendants(layers, child, damage);
+}
+
+/** The layer itself and those below it, nearest first: the order in which a block is looked for. */
+export function* chainOf(layers: Layers, layer: Layer): Generator<Layer> {
+  for (let each: Layer | undefined = layer; each !== undefined; each = layers.get(each.parent)) yield each;
+}
+
+/**
+ * Hidden layers that one child alone is made from, with that child. A child that is itself being merged is left alone until
+ * it is, and so is one that takes over somebody else: what is moved must not move on meanwhile.
+ */
+export function mergeable(layers: Layers): { layer: Layer; heir: Layer }[] {
+  const heirs = new Set<number>();
+  for (const layer of layers.values()) if (layer.state === 'merging') heirs.add(layer.heir);
+  const found: { layer: Layer; heir: Layer }[] = [];
+  for (const layer of layers.values()) {
+    if (!layer.hidden || layer.state !== 'frozen' || layer.damage !== '' || heirs.has(layer.id)) continue;
+    const children = childrenOf(layers, layer);
+    if (children.length !== 1) continue;
+    const [heir] = children;
+    if (heir.state === 'merging' || heirs.has(heir.id)) continue;
+    found.push({ layer, heir });
+  }
+  return found;
+}
