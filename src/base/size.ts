@@ -34,6 +34,11 @@ export function parseSize(text: string): number {
   return Number(bytes);
 }
 
+/** Bytes a second: a size, with or without `/s` behind it. */
+export function parseThroughput(text: string): number {
+  return parseSize(text.trim().replace(/\/s$/i, ''));
+}
+
 /** `1.5 GiB`, `512 B`: at most two decimals, rounded to the nearest. `parseSize` reads it back. */
 export function formatSize(bytes: number): string {
   assert(Number.isSafeInteger(bytes) && bytes >= 0, 'a size is a whole number of bytes');

@@ -188,6 +188,7 @@ export class VolumeCreator {
       retained: null,
       phase: 'live',
       origin: '',
+      qos: null,
     };
   }
 

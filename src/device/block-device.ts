@@ -45,6 +45,9 @@ export interface BlockRequest {
   done(fault: DeviceFault | null): void;
 }
 
+/** How waiting for a turn ends before its time: by going on at once, or with CLOSED. */
+export type WaitingEnd = 'serve' | 'refuse';
+
 /** A run of bytes in one allocation state. `allocated` false: reads as zeros and takes no space. */
 export interface Extent {
   readonly lengthBytes: number;
@@ -64,4 +67,9 @@ export interface BlockDevice {
    * them (so possibly a prefix of the range; never empty when lengthBytes > 0). Throws DeviceError on damage.
    */
   extents(offsetBytes: number, lengthBytes: number, extentsMax: number): Promise<Extent[]>;
+  /**
+   * Where requests may wait for their turn (a throttled volume): ends the waiting of those that `of` picks. Requests
+   * under way stay under way. Without it nothing waits.
+   */
+  endWaiting?(how: WaitingEnd, of: (request: BlockRequest) => boolean): void;
 }

@@ -40,6 +40,11 @@ export class DeviceStatistics {
     this.latencyBuckets[operation * BUCKETS + bucket] += 1;
   }
 
+  /** A request that was not begun, because nobody waited for it any more. */
+  abandoned(): void {
+    this.inFlight -= 1;
+  }
+
   /** The bucket counts of one operation, `LATENCY_BOUNDS_MS.length + 1` of them. */
   bucketsOf(operation: Operation): Float64Array {
     return this.latencyBuckets.subarray(operation * BUCKETS, (operation + 1) * BUCKETS);

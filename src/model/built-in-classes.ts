@@ -14,6 +14,7 @@ export const BUILT_IN_CLASSES: readonly StorageClass[] = [
       replication: 1,
       consistencyLevel: 'eventual',
       replicationStrategy: 'async',
+      qosPolicy: '',
     },
     givenParameters: { encryption: 'false', fs_type: 'ext4', replication: '1', consistency_level: 'eventual' },
     reclaimPolicy: 'Delete',
@@ -32,6 +33,7 @@ export const BUILT_IN_CLASSES: readonly StorageClass[] = [
       replication: 3,
       consistencyLevel: 'strong',
       replicationStrategy: 'sync',
+      qosPolicy: '',
     },
     givenParameters: {
       encryption: 'true',

@@ -22,17 +22,26 @@ export const LABEL_VALUE_LENGTH_MAX = 63;
 export const CRON_LENGTH_MAX = 200;
 /** Snapshots that one rule of a retention keeps. */
 export const RETENTION_MAX = 10_000;
-/** A storage class document is read into memory whole. */
+/** A document (a storage class, a policy of quality of service) is read into memory whole. */
 export const CLASS_DOCUMENT_BYTES_MAX = 64 * 1024;
 /** Things inside one another, the document among them; a topology's value is the deepest that means anything, at 6. */
 export const CLASS_DOCUMENT_DEPTH_MAX = 16;
-/** Problems of one document that are listed; whoever has more has not written a storage class. */
+/** Problems of one document that are listed; whoever has more has written something else. */
 export const CLASS_DOCUMENT_PROBLEMS_MAX = 100;
 export const PROVISIONER_LENGTH_MAX = 253;
 export const MOUNT_OPTIONS_MAX = 64;
 export const MOUNT_OPTION_LENGTH_MAX = 255;
 export const TOPOLOGIES_MAX = 64;
 export const TOPOLOGY_VALUES_MAX = 64;
+
+/** Of a second. Above the highest nobody would notice the limit, below the least a client would give up waiting. */
+export const QOS_IOPS_MIN = 1;
+export const QOS_IOPS_MAX = 10_000_000;
+export const QOS_THROUGHPUT_MIN = 64 * 1024;
+export const QOS_THROUGHPUT_MAX = 2 ** 40;
+export const QOS_BURST_MULTIPLIER_MAX = 100;
+export const QOS_BURST_MS_MIN = 1_000;
+export const QOS_BURST_MS_MAX = 24 * 3_600_000;
 
 assert(Number.isSafeInteger(VOLUME_BYTES_MAX), 'a volume size is a safe integer');
 assert(VOLUME_BYTES_MAX % BLOCK_BYTES_MAX === 0, 'the largest volume holds whole blocks of every size');

@@ -20,6 +20,7 @@ export type ModelFault =
   | { readonly code: 'CRON'; readonly cron: string }
   | { readonly code: 'TIME_ZONE'; readonly timeZone: string }
   | { readonly code: 'RETENTION'; readonly rule: string }
+  | { readonly code: 'QOS'; readonly fields: readonly string[] }
   | { readonly code: 'DOCUMENT'; readonly fileName: string; readonly problems: readonly DocumentProblem[] }
   /** A row of the MetaStore that does not have its shape: damage, or a newer version wrote it. */
   | { readonly code: 'ROW'; readonly subject: string };

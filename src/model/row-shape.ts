@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, REPLICAS_MAX, VOLUME_BYTES_MAX } from './limits.js';
 import { ModelError } from './model-error.js';
+import { type QosPolicy, qosProblems } from './qos-settings.js';
 import {
   BINDING_MODES,
   CONSISTENCY_LEVELS,
@@ -19,6 +20,22 @@ const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
 const epoch = z.number().int().min(0).max(0xffffffff);
 const keyNumbers = z.array(z.number().int().min(1).max(0xffffffff));
+const qosSettings = z
+  .strictObject({
+    iops: count,
+    throughput: count,
+    readIops: count,
+    writeIops: count,
+    readThroughput: count,
+    writeThroughput: count,
+    burstMultiplier: z.number(),
+    burstDurationMs: count,
+    guaranteedIops: count,
+    guaranteedThroughput: count,
+  })
+  .refine((settings) => qosProblems(settings).length === 0, 'limits and guarantees fit together');
+
+const qosPolicy = z.strictObject({ name: z.string().min(1), settings: qosSettings, createdAtMs: count });
 
 const volumeRow = z
   .strictObject({
@@ -43,6 +60,8 @@ const volumeRow = z
     phase: z.enum(VOLUME_PHASES),
     // Rows that are older than clones have none.
     origin: z.string().default(''),
+    // Rows of versions before it have none.
+    qos: z.strictObject({ policy: z.string(), settings: qosSettings }).nullable().default(null),
   })
   .transform((row) => ({ ...row, plainBlocks: row.plainBlocks ?? !row.encrypted }))
   .refine((row) => !row.encrypted || row.dataKeyNumbers.length > 0, 'an encrypted volume has data keys')
@@ -88,6 +107,7 @@ const storageClass = z.strictObject({
     replication: z.number().int().min(1).max(REPLICAS_MAX),
     consistencyLevel: z.enum(CONSISTENCY_LEVELS),
     replicationStrategy: z.enum(REPLICATION_STRATEGIES),
+    qosPolicy: z.string().default(''),
   }),
   givenParameters: z.record(z.string(), z.string()),
   reclaimPolicy: z.enum(RECLAIM_POLICIES),
@@ -116,6 +136,11 @@ export function parseSnapshotRow(value: unknown, subject: string): SnapshotRow {
 /** As `parseVolumeRow`. */
 export function parseScheduleRow(value: unknown, subject: string): ScheduleRow {
   return parse(scheduleRow, value, subject);
+}
+
+/** As `parseVolumeRow`. */
+export function parseQosPolicyRow(value: unknown, subject: string): QosPolicy {
+  return parse(qosPolicy, value, subject);
 }
 
 function parse<T>(schema: z.ZodType<T>, value: unknown, subject: string): T {

@@ -26,6 +26,8 @@ export interface ClassParameters {
   readonly replication: number;
   readonly consistencyLevel: ConsistencyLevel;
   readonly replicationStrategy: ReplicationStrategy;
+  /** Name of the policy of quality of service that volumes are born with; '': none. */
+  readonly qosPolicy: string;
 }
 
 export interface AllowedTopology {

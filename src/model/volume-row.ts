@@ -1,4 +1,5 @@
 /** What the MetaStore keeps of a volume. Its data is known to the store by `layer` alone. */
+import type { VolumeQos } from './qos-settings.js';
 
 export const VOLUME_TYPES = ['ephemeral', 'persistent', 'shared'] as const;
 /** ephemeral: removed at daemon start. persistent: the default. shared: recorded; it will mean several writers. */
@@ -44,4 +45,6 @@ export interface VolumeRow {
   readonly phase: VolumePhase;
   /** What it was cloned from, as VOLUME@SNAPSHOT of that day, for people; '' when it was made empty. */
   readonly origin: string;
+  /** Limits and guarantees; null: none. */
+  readonly qos: VolumeQos | null;
 }

@@ -32,6 +32,10 @@ export class NbdRequest implements BlockRequest {
     this.#owner = owner;
   }
 
+  isOf(owner: RequestOwner): boolean {
+    return this.#owner === owner;
+  }
+
   /** Data begins at `dataOffset` of `chunk`, whose reference the request takes over. */
   pointAt(chunk: Chunk, dataOffset: number): void {
     this.chunk = chunk;

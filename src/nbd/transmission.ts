@@ -1,9 +1,8 @@
 import { unreachable } from '../base/assert.js';
 import type { Clock } from '../base/clock.js';
 import { Operation, type BlockDevice, type DeviceFault, type Extent } from '../device/block-device.js';
-import { DeviceError } from '../device/device-error.js';
+import { faultOf } from '../device/device-error.js';
 import type { DeviceStatistics } from '../device/device-statistics.js';
-import { messageOf } from '../base/errors.js';
 import type { ByteChannel, ChannelUser } from './byte-channel.js';
 import { capacityFor, type ChunkHolder, type ChunkPool } from './chunk-pool.js';
 import {
@@ -122,6 +121,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     if (this.#state !== 'serving') return;
     this.#reason = reason;
     this.#move('draining');
+    this.#endWaiting('serve');
     this.#continue();
   }
 
@@ -163,15 +163,15 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     this.#output.close();
     this.#receive.close();
     this.#awaitingPayload = null;
+    this.#endWaiting('refuse');
     this.#settleClosed();
   }
 
   completed(request: NbdRequest, fault: DeviceFault | null): void {
-    const nowMs = this.#clock.monotonicMs();
     this.#inFlight -= 1;
-    this.#statistics.finished(request.operation, request.lengthBytes, nowMs - request.startedMs, fault !== null);
-    if (fault !== null)
-      this.#failures.report(nowMs, request.operation, request.offsetBytes, request.lengthBytes, fault);
+    // Of what a volume held back from a client that has gone there is nothing to tell.
+    if (this.#state === 'closed' && fault?.code === 'CLOSED') this.#statistics.abandoned();
+    else this.#count(request, fault);
     if (this.#state === 'closed') {
       if (request.chunk !== null) this.#pool.release(request.chunk);
       this.#recycle(request);
@@ -184,8 +184,19 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     this.#schedule();
   }
 
+  #count({ operation, offsetBytes, lengthBytes, startedMs }: NbdRequest, fault: DeviceFault | null): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#statistics.finished(operation, lengthBytes, nowMs - startedMs, fault !== null);
+    if (fault !== null) this.#failures.report(nowMs, operation, offsetBytes, lengthBytes, fault);
+  }
+
   #move(state: State): void {
     this.#state = state;
+  }
+
+  /** What a throttled volume holds back is served when we end, not as slowly as it would be, or refused to who has gone. */
+  #endWaiting(how: 'serve' | 'refuse'): void {
+    this.#device.endWaiting?.(how, (request) => request instanceof NbdRequest && request.isOf(this));
   }
 
   /** All completions of one turn are answered together. */
@@ -405,8 +416,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
         this.#sendExtents(cookieHigh, cookieLow, clipExtents(extents, length, extentsMax));
       },
       (thrown: unknown) => {
-        const fault: DeviceFault =
-          thrown instanceof DeviceError ? thrown.fault : { code: 'IO', detail: messageOf(thrown) };
+        const fault = faultOf(thrown);
         this.#failures.report(this.#clock.monotonicMs(), null, offset, length, fault);
         this.#sendExtents(cookieHigh, cookieLow, toNbdErrno(fault, null));
       },

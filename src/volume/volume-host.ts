@@ -1,8 +1,10 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { DeviceStatistics } from '../device/device-statistics.js';
+import type { QosSettings } from '../model/qos-settings.js';
+import type { ThrottleReading } from '../qos/throttle-statistics.js';
 import type { DataKey, HeadKeys, PlainBlocks } from '../store/head.js';
 
-export type { DataKey, PlainBlocks };
+export type { DataKey, PlainBlocks, ThrottleReading };
 
 /**
  * The keys of a volume, and whether it has blocks without encryption. Whoever is given them copies the secrets into the
@@ -92,6 +94,10 @@ export interface VolumeHandle extends BlockDevice {
   readonly statistics: DeviceStatistics;
   /** Live data in bytes, without headers. */
   readonly allocatedBytes: number;
+  /** What its limits have made requests wait since it was opened. */
+  readonly throttling: ThrottleReading;
+  /** Limits and guarantees from now on, also for what waits; null: none. Without effect once it is closing. */
+  setQos(settings: QosSettings | null): void;
   /** Grows it; resolves when the new size is durable. Bytes past the old end read as zeros. */
   expand(sizeBytes: number): Promise<void>;
   /**

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import type { Closable } from '../base/lifecycle.js';
 import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
+import { FairQueue } from '../qos/fair-queue.js';
 import type { Store, StoreSpace } from '../store/store.js';
 import { SPACE_AGE_MS } from './limits.js';
 import { Volume } from './volume.js';
@@ -21,6 +22,7 @@ export class VolumeManager implements VolumeHost, Closable {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #open = new Set<Volume>();
+  readonly #fair: FairQueue;
   #space: StoreSpace;
   #spaceAtMs: number;
 
@@ -29,6 +31,7 @@ export class VolumeManager implements VolumeHost, Closable {
     this.#space = options.space;
     this.#store = dependencies.store;
     this.#clock = dependencies.clock;
+    this.#fair = new FairQueue({ clock: dependencies.clock });
     this.#spaceAtMs = dependencies.clock.monotonicMs();
   }
 
@@ -91,6 +94,8 @@ export class VolumeManager implements VolumeHost, Closable {
         { volumeId: options.volumeId, readOnly: options.readOnly ?? false },
         {
           head,
+          clock: this.#clock,
+          fair: this.#fair,
           grow: (sizeBlocks) => this.#store.layers.grow(head.layerId, sizeBlocks),
           release: async () => {
             await this.#store.closeHead(head);

@@ -1,6 +1,17 @@
-import { type BlockRequest, type DeviceFault, type Extent, Operation } from '../device/block-device.js';
+import type { Clock } from '../base/clock.js';
+import {
+  type BlockRequest,
+  type DeviceFault,
+  type Extent,
+  Operation,
+  type WaitingEnd,
+} from '../device/block-device.js';
 import { DeviceError } from '../device/device-error.js';
 import { DeviceStatistics } from '../device/device-statistics.js';
+import type { QosSettings } from '../model/qos-settings.js';
+import { Admission } from '../qos/admission.js';
+import type { FairQueue } from '../qos/fair-queue.js';
+import type { ThrottleReading } from '../qos/throttle-statistics.js';
 import type { Head } from '../store/head.js';
 import { InnerRequest } from './inner-request.js';
 import { CACHE_STEP_BYTES } from './limits.js';
@@ -10,6 +21,9 @@ import type { VolumeHandle, VolumeKeys } from './volume-host.js';
 
 export interface VolumeDependencies {
   readonly head: Head;
+  readonly clock: Clock;
+  /** The turns of the node's volumes. */
+  readonly fair: FairQueue;
   /** Makes a new size durable. */
   readonly grow: (sizeBlocks: number) => Promise<void>;
   /** Lets go of the head and its keys, when nothing is in flight any more. */
@@ -31,6 +45,7 @@ export class Volume implements VolumeHandle {
   readonly #head: Head;
   readonly #io: VolumeDependencies;
   readonly #lock = new RangeLock();
+  readonly #admission: Admission;
   #state: VolumeState = 'open';
   #closing: Promise<void> | null = null;
   /** Unaligned requests under way: closing waits for them. */
@@ -43,6 +58,16 @@ export class Volume implements VolumeHandle {
     this.#io = dependencies;
     this.#head = dependencies.head;
     this.blockBytes = this.#head.blockBytes;
+    const { clock, fair } = dependencies;
+    this.#admission = new Admission({
+      volume: {
+        submit: (request) => {
+          this.#serve(request);
+        },
+      },
+      clock,
+      fair,
+    });
   }
 
   get sizeBytes(): number {
@@ -59,6 +84,26 @@ export class Volume implements VolumeHandle {
       request.done(refusal);
       return;
     }
+    const { entry } = this.#admission;
+    // A flush is no data, and covers what was acknowledged: it waits for nothing that has not been let in.
+    if (entry === null || request.operation === Operation.FLUSH) this.#serve(request);
+    else entry.submit(request);
+  }
+
+  endWaiting(how: WaitingEnd, of: (request: BlockRequest) => boolean): void {
+    this.#admission.endWaiting(how, of);
+  }
+
+  setQos(settings: QosSettings | null): void {
+    if (this.#state === 'open') this.#admission.configure(settings);
+  }
+
+  get throttling(): ThrottleReading {
+    return this.#admission.reading;
+  }
+
+  /** Serves a request that was let in. */
+  #serve(request: BlockRequest): void {
     const { operation, offsetBytes, lengthBytes } = request;
     if (operation === Operation.FLUSH) {
       this.#head.submit(request);
@@ -228,6 +273,8 @@ export class Volume implements VolumeHandle {
   }
 
   async #close(): Promise<void> {
+    // What waits was accepted, and its number is bounded by who submitted it: it is served, not refused.
+    this.#admission.close();
     this.#state = 'closing';
     while (this.#unaligned > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
     await this.#io.release();

@@ -1,6 +1,7 @@
 import { Operation, type BlockRequest, type Extent } from '../../src/device/block-device.js';
 import { DeviceError } from '../../src/device/device-error.js';
 import { DeviceStatistics, LATENCY_BOUNDS_MS } from '../../src/device/device-statistics.js';
+import type { QosSettings } from '../../src/model/qos-settings.js';
 import type {
   ChangedRanges,
   LayerId,
@@ -9,6 +10,7 @@ import type {
   OpenVolume,
   PlainBlocks,
   StoreReport,
+  ThrottleReading,
   VolumeHandle,
   VolumeHost,
   VolumeKeys,
@@ -148,6 +150,8 @@ export class FakeHandle implements VolumeHandle {
   /** While true, requests wait in `requests`; `release` completes them. */
   hold = false;
   failWrites: string | null = null;
+  qos: QosSettings | null = null;
+  throttling: ThrottleReading = { throttledMs: 0, waitedMs: 0, throttledRequests: 0, waiting: 0 };
   closed = false;
   keyNumbers: readonly number[];
   plain: PlainBlocks | undefined;
@@ -195,6 +199,10 @@ export class FakeHandle implements VolumeHandle {
       else extents.push({ lengthBytes: this.blockBytes, allocated });
     }
     return Promise.resolve(extents);
+  }
+
+  setQos(settings: QosSettings | null): void {
+    this.qos = settings;
   }
 
   expand(sizeBytes: number): Promise<void> {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../../src/model/model-error.js';
+import { NO_QOS } from '../../src/model/qos-settings.js';
 import { parseScheduleRow, parseSnapshotRow, parseVolumeRow } from '../../src/model/row-shape.js';
 import type { ScheduleRow } from '../../src/model/schedule-row.js';
 import type { SnapshotRow } from '../../src/model/snapshot-row.js';
@@ -25,6 +26,7 @@ const ROW: VolumeRow = {
   retained: null,
   phase: 'live',
   origin: '',
+  qos: null,
 };
 
 const SNAPSHOT: SnapshotRow = {
@@ -70,8 +72,8 @@ describe('parseVolumeRow', () => {
     expect(parseVolumeRow(plain, 'volumes/1').plainBlocks).toBe(true);
   });
 
-  it('takes a row that is older than clones', () => {
-    const old = Object.fromEntries(Object.entries(ROW).filter(([field]) => field !== 'origin'));
+  it('takes a row that is older than clones and quality of service', () => {
+    const old = Object.fromEntries(Object.entries(ROW).filter(([field]) => field !== 'origin' && field !== 'qos'));
     expect(parseVolumeRow(old, 'volumes/1')).toEqual(ROW);
   });
 
@@ -84,6 +86,7 @@ describe('parseVolumeRow', () => {
     ['a retained volume without a date', { ...ROW, phase: 'retained' }, /since when/],
     ['a live volume that is retained', { ...ROW, retained: { sinceMs: 5, formerName: 'x' } }, /not retained/],
     ['an epoch that is no nonce prefix', { ...ROW, epoch: 2 ** 32 }, /epoch/],
+    ['limits that cannot be', { ...ROW, qos: { policy: '', settings: { ...NO_QOS, burstMultiplier: 2 } } }, /fit/],
     ['no row at all', null, /shape/],
   ])('reports %s', (_, row, message) => {
     expect(() => parseVolumeRow(row, 'volumes/1')).toThrow(message);
