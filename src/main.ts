@@ -24,6 +24,15 @@ async function main(argv: string[]): Promise<number> {
     const { runDaemon } = await import('./daemon/main.js');
     return runDaemon(argv);
   }
+  // On a stopped node, so the daemon's side; the command line explains it.
+  if (
+    argv[0] === 'key' &&
+    argv[1] === 'import-recovery' &&
+    !argv.some((argument) => argument === '--help' || argument === '-h')
+  ) {
+    const { runImportRecovery } = await import('./daemon/import-recovery.js');
+    return runImportRecovery(argv.slice(2));
+  }
   const offline = argv[0] === 'daemon' ? OFFLINE_VERBS[argv[1] ?? ''] : undefined;
   if (offline !== undefined) {
     process.stderr.write(

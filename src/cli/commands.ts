@@ -2,11 +2,13 @@ import type { Command } from './command.js';
 import { completeCommand, completion } from './commands/completion.js';
 import { daemonConfig, daemonStatus, daemonStop } from './commands/daemon.js';
 import { events } from './commands/events.js';
+import { keyExportRecovery, keyImportRecovery, keyRotateData, keyRotateMaster, keyStatus } from './commands/key.js';
 import { status } from './commands/status.js';
 import { storageClassCreate, storageClassDelete, storageClassGet, storageClassList } from './commands/storage-class.js';
 import { volumeExpand, volumeLabel, volumeProtect, volumeRename, volumeUnprotect } from './commands/volume-change.js';
 import { volumeCreate } from './commands/volume-create.js';
 import { volumeDelete, volumePurge, volumeRestore } from './commands/volume-delete.js';
+import { volumeDecrypt, volumeEncrypt } from './commands/volume-encrypt.js';
 import { volumeExport, volumeKick, volumeUnexport } from './commands/volume-export.js';
 import { volumeExportImage } from './commands/volume-export-image.js';
 import { volumeImport } from './commands/volume-import.js';
@@ -28,6 +30,8 @@ const VERBS: readonly Command[] = [
   volumeLabel,
   volumeProtect,
   volumeUnprotect,
+  volumeEncrypt,
+  volumeDecrypt,
   volumeDelete,
   volumeRestore,
   volumePurge,
@@ -37,6 +41,11 @@ const VERBS: readonly Command[] = [
   storageClassGet,
   storageClassCreate,
   storageClassDelete,
+  keyStatus,
+  keyRotateMaster,
+  keyRotateData,
+  keyExportRecovery,
+  keyImportRecovery,
   daemonStatus,
   daemonConfig,
   daemonStop,

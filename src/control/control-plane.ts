@@ -4,10 +4,12 @@ import type { Log } from '../base/log.js';
 import type { KeyVault } from '../crypto/data-key-vault.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import type { VolumeHost } from '../volume/volume-host.js';
+import { DataKeyCopies } from './data-key-copies.js';
 import { DataKeys } from './data-keys.js';
 import { EventLog, type EventRecord } from './event-log.js';
 import { type EventQuery, streamEvents } from './event-stream.js';
 import type { Exports } from './exports.js';
+import { MasterKeys } from './master-keys.js';
 import { startVolumes } from './node-start.js';
 import type { Problem } from './problem.js';
 import { Retries } from './retries.js';
@@ -15,6 +17,7 @@ import { type Sample, sampleStats, type StatsQuery } from './stats-sampler.js';
 import { StorageClasses } from './storage-classes.js';
 import { VolumeChanger } from './volume-changer.js';
 import { VolumeCreator } from './volume-creator.js';
+import { VolumeEncryption } from './volume-encryption.js';
 import { retrySubject, VolumeOpener } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
 import { VolumeRemover } from './volume-remover.js';
@@ -22,6 +25,8 @@ import { VolumeTable } from './volume-table.js';
 import { Volumes } from './volumes.js';
 
 export interface ControlPlaneOptions {
+  /** UUID of the node. */
+  readonly nodeId: string;
   /** Block size of volumes that are created without naming one. */
   readonly blockBytesDefault: number;
   readonly eventsKeptMax?: number;
@@ -52,6 +57,8 @@ export interface ControlCounts {
 export class ControlPlane implements Closable {
   readonly classes: StorageClasses;
   readonly volumes: Volumes;
+  readonly encryption: VolumeEncryption;
+  readonly masterKeys: MasterKeys;
   readonly events: EventLog;
   readonly #dependencies: ControlPlaneDependencies;
   readonly #table: VolumeTable;
@@ -98,6 +105,11 @@ export class ControlPlane implements Closable {
       clock,
       isZero,
     });
+    this.encryption = new VolumeEncryption({ table, dataKeys, retries, events, log });
+    this.masterKeys = new MasterKeys(
+      { nodeId: options.nodeId },
+      { vault, copies: new DataKeyCopies(meta), dataKeys, table, retries, events, clock, random },
+    );
     this.#table = table;
     this.#dataKeys = dataKeys;
     this.#opener = opener;
@@ -155,7 +167,7 @@ export class ControlPlane implements Closable {
 
   /** Everything that does not work, and when it is tried again. */
   problems(): Problem[] {
-    const problems: Problem[] = [...this.#findings];
+    const problems: Problem[] = [...this.#findings, ...this.masterKeys.problems()];
     for (const record of this.#table.all()) {
       const problem = this.#problemOf(record);
       if (problem !== null) problems.push(problem);

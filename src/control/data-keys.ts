@@ -1,23 +1,15 @@
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { Mutex } from '../base/mutex.js';
-import type { KeyVault, MadeKey, MetaCopy } from '../crypto/data-key-vault.js';
+import { SharedMutex } from '../base/shared-mutex.js';
+import type { KeyVault, MadeKey, RotationOutcome } from '../crypto/data-key-vault.js';
+import type { KeyProviderOptions } from '../crypto/key-provider.js';
 import { decodeJson, encodeJson } from '../meta/json-value.js';
 import { TRANSACTION_OPERATIONS_MAX } from '../meta/limits.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import type { DataKey } from '../volume/volume-host.js';
 import { codeOf, ControlError, refused } from './control-error.js';
 import { DATA_KEY_COUNTER, DATA_KEY_PREFIX, dataKeyKey } from './meta-keys.js';
-
-/** What the MetaStore holds of wrapped data keys; a damaged one is there, and empty. For the vault that is to be opened. */
-export async function wrappedCopies(meta: MetaStore): Promise<MetaCopy[]> {
-  const { entries, damaged } = await meta.list(DATA_KEY_PREFIX);
-  const numberOf = (key: string): number => Number(key.slice(DATA_KEY_PREFIX.length));
-  return [
-    ...entries.map(({ key, value }) => ({ number: numberOf(key), record: value })),
-    ...damaged.map((key) => ({ number: numberOf(key), record: new Uint8Array(0) })),
-  ];
-}
 
 /**
  * Data keys of volumes: their numbers, and their wrapped copies in the MetaStore (the vault keeps the other copy).
@@ -28,6 +20,8 @@ export class DataKeys {
   readonly #vault: KeyVault;
   readonly #log: Log;
   readonly #making = new Mutex();
+  /** What is wrapped, opened or erased while the master key changes would be so under the old one. */
+  readonly #use = new SharedMutex();
   #last = 0;
   #counterRevision = 0;
 
@@ -56,37 +50,43 @@ export class DataKeys {
 
   /** Both copies are durable when this resolves. The caller wipes `secret` or hands it on. */
   make(): Promise<MadeKey> {
-    return this.#making.run(async () => {
-      const { state } = this.#vault;
-      if (!state.usable) {
-        throw refused(
-          'locked',
-          `no data key can be made: ${messageOf(state.error)}; ` +
-            'mend the key provider and restart the daemon, or use a class without encryption',
+    return this.#use.shared(() => this.#making.run(() => this.#make()));
+  }
+
+  async #make(): Promise<MadeKey> {
+    const { state } = this.#vault;
+    if (!state.usable) {
+      throw refused(
+        'locked',
+        `no data key can be made: ${messageOf(state.error)}; ` +
+          'mend the key provider and restart the daemon, or use a class without encryption',
+      );
+    }
+    const number = this.#last + 1;
+    // From here on the number counts as used, whatever happens.
+    this.#last = number;
+    const made = await this.#vault.create(number);
+    try {
+      await this.#writeCounter(number, { [dataKeyKey(number)]: made.record });
+    } catch (thrown) {
+      made.secret.fill(0);
+      await this.#vault.erase(number).catch((second: unknown) => {
+        this.#log.warn(
+          { keyNumber: number, error: messageOf(second) },
+          'an unused data key is erased at the next start',
         );
-      }
-      const number = this.#last + 1;
-      // From here on the number counts as used, whatever happens.
-      this.#last = number;
-      const made = await this.#vault.create(number);
-      try {
-        await this.#writeCounter(number, { [dataKeyKey(number)]: made.record });
-      } catch (thrown) {
-        made.secret.fill(0);
-        await this.#vault.erase(number).catch((second: unknown) => {
-          this.#log.warn(
-            { keyNumber: number, error: messageOf(second) },
-            'an unused data key is erased at the next start',
-          );
-        });
-        throw thrown;
-      }
-      return made;
-    });
+      });
+      throw thrown;
+    }
+    return made;
   }
 
   /** The keys in the order of `numbers`. Heals a damaged copy from the other. Throws what the vault throws. */
-  async load(numbers: readonly number[]): Promise<DataKey[]> {
+  load(numbers: readonly number[]): Promise<DataKey[]> {
+    return this.#use.shared(() => this.#load(numbers));
+  }
+
+  async #load(numbers: readonly number[]): Promise<DataKey[]> {
     const keys: DataKey[] = [];
     try {
       for (const number of numbers) keys.push(await this.#loadOne(number));
@@ -102,7 +102,20 @@ export class DataKeys {
    * gone. Safe to repeat after a crash in between: the file goes last, and while it is there its number is known.
    */
   async erase(numbers: readonly number[]): Promise<void> {
-    if (numbers.length === 0) return;
+    if (numbers.length > 0) await this.#use.shared(() => this.#erase(numbers));
+  }
+
+  /** Wraps every data key under a new master key; volumes stay in use. As the vault says. */
+  rotateMaster(next: KeyProviderOptions): Promise<RotationOutcome> {
+    return this.#use.alone(() => this.#vault.rotateMaster(next));
+  }
+
+  /** Ends a change of the master key that was left unfinished. */
+  finishRotation(): Promise<void> {
+    return this.#use.alone(() => this.#vault.finishRotation());
+  }
+
+  async #erase(numbers: readonly number[]): Promise<void> {
     for (let at = 0; at < numbers.length; at += TRANSACTION_OPERATIONS_MAX) {
       await this.#meta.transaction({
         delete: numbers.slice(at, at + TRANSACTION_OPERATIONS_MAX).map(dataKeyKey),

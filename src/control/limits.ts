@@ -11,6 +11,10 @@ export const ROWS_PER_TRANSACTION = 60;
 export const CLASSES_MAX = 1_000;
 /** Data keys loaded (and unwrapped) at the same time at start. */
 export const KEY_LOADS_MAX = 16;
+/** Shortest passphrase of a recovery file, bytes: whoever has the file can guess as often as they like. */
+export const RECOVERY_PASSPHRASE_BYTES_MIN = 12;
+/** Data keys of one volume: one that seals new writes, and those that old blocks need. */
+export const DATA_KEYS_PER_VOLUME_MAX = 1_000;
 /** A reference shorter than this is never taken for a prefix of an id. */
 export const ID_PREFIX_LENGTH_MIN = 4;
 /** A reference longer than this is nobody's name or id. */

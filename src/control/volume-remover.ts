@@ -8,6 +8,7 @@ import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
 import { findVolume, refuseOther } from './find-volume.js';
+import { volumesNeeding } from './key-needs.js';
 import type { Retries } from './retries.js';
 import type { StorageClasses } from './storage-classes.js';
 import { eventOf } from './volume-event.js';
@@ -97,11 +98,16 @@ export class VolumeRemover {
     const { opener, host, dataKeys, table, retries } = this.#dependencies;
     // 1. Nobody may use a layer that goes.
     await opener.close(record);
-    // 2. Data before keys: a key without data is rubbish, data without its key would be a loss.
+    // 2. Keys first, where no other volume needs them: from then on nobody can open a block of it, whatever becomes of the
+    //    rest. That it goes is decided and durable, so data without its key is no loss here.
+    const failure = await dataKeys.erase(this.#ownKeysOf(record)).then(
+      () => null,
+      (thrown: unknown) => ({ thrown }),
+    );
+    // 3. Its data goes all the same: on a disk that is too full to scrub, that is what makes room.
     await host.dropLayer(record.row.layer as LayerId);
-    // 3. Keys before the row: after the row nothing knows their numbers but the next start's search for orphans.
-    await dataKeys.erase(record.row.dataKeyNumbers);
-    // 4. The row last: while it is there, start-up finishes this.
+    if (failure !== null) throw failure.thrown;
+    // 4. The row last: while it is there, start-up finishes this. After it nothing would know the numbers of its keys.
     await table.remove(record);
     retries.settled(retrySubject(record));
   }
@@ -117,6 +123,11 @@ export class VolumeRemover {
       );
       return false;
     }
+  }
+
+  /** Its data keys that no other volume needs. */
+  #ownKeysOf({ row }: VolumeRecord): number[] {
+    return row.dataKeyNumbers.filter((number) => volumesNeeding(this.#dependencies.table, number).length === 0);
   }
 
   async #finishLater(record: VolumeRecord): Promise<void> {
@@ -165,9 +176,16 @@ export class VolumeRemover {
     });
     const connections =
       dropped > 0 ? `; ${dropped} ${dropped === 1 ? 'connection was' : 'connections were'} dropped` : '';
-    const keys = record.row.dataKeyNumbers.length > 0 ? ', and its keys are erased' : '';
+    const keys = record.row.dataKeyNumbers.length;
+    const shared = keys - this.#ownKeysOf(record).length;
+    const erased =
+      keys === 0
+        ? ''
+        : shared > 0
+          ? ', and its data keys are destroyed but for those that other volumes need'
+          : ', and its data keys were destroyed first: no block of it can be opened any more';
     const detail = done
-      ? `it is gone${keys}; this version does not give the space in the journal back yet${connections}`
+      ? `it is gone${erased}; this version does not give the space in the journal back yet${connections}`
       : `it is gone${connections}; its space is freed later (${retries.stateOf(retrySubject(record))?.lastError ?? ''})`;
     return { id: record.id, name, outcome, detail };
   }

@@ -1,6 +1,7 @@
 import type { ReclaimPolicy } from '../model/storage-class.js';
 import type { VolumeType } from '../model/volume-row.js';
 import type { ExportConnection, Exports } from './exports.js';
+import { sealingNumberOf } from './volume-encryption.js';
 import type { VolumeRecord } from './volume-record.js';
 
 export type VolumeState = 'available' | 'in-use' | 'retained' | 'damaged' | 'locked' | 'deleting';
@@ -76,7 +77,7 @@ export function viewOf(record: VolumeRecord, sources: ViewSources): VolumeView {
     protected: row.protected,
     retainedAtMs: row.retained?.sinceMs ?? 0,
     reclaimPolicy: sources.reclaimPolicyOf(record),
-    dataKeyNumber: row.encrypted ? (row.dataKeyNumbers.at(-1) ?? 0) : 0,
+    dataKeyNumber: sealingNumberOf(row),
   };
 }
 

@@ -16,6 +16,8 @@ export type CryptoFault =
   /** The options cannot work: an empty passphrase, no program, ... */
   | { readonly code: 'OPTIONS'; readonly option: string }
   | { readonly code: 'IO'; readonly path: string }
+  /** A change of the master key failed so that only a restart can tell which one is in force. */
+  | { readonly code: 'UNDECIDED'; readonly path: string }
   | { readonly code: 'CLOSED' };
 
 /** Messages name files, providers and key numbers, never a key or a passphrase. */

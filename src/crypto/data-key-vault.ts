@@ -8,10 +8,20 @@ import type { Files } from '../io/files.js';
 import { CryptoError } from './crypto-error.js';
 import type { KeyProvider, KeyProviderOptions } from './key-provider.js';
 import { DATA_KEY_BYTES, DATA_KEY_NUMBER_MAX } from './limits.js';
-import { proveMasterKey } from './master-key-check.js';
+import { CHECK_NAME, proveMasterKey } from './master-key-check.js';
+import {
+  type KeyToWrap,
+  MASTER_KEY_NAMES,
+  putMasterKeyInForce,
+  recordedSettings,
+  settleRotation,
+  stagedPathOf,
+} from './master-rotation.js';
+import type { MetaCopies, MetaCopy } from './meta-copies.js';
 import { openKeyProvider } from './open-key-provider.js';
+import { flagsOf, sameSettings, settingsOf } from './provider-settings.js';
 import { unwrapRecord, wrapRecord } from './record-wrapping.js';
-import { readIfThere, writeSecret } from './secret-file.js';
+import { eraseSecret, readIfThere, writeSecret } from './secret-file.js';
 import { decodeWrappedKey, encodeWrappedKey, type WrappedKeyRecord } from './wrapped-key-record.js';
 
 export interface VaultDependencies {
@@ -49,9 +59,25 @@ export type VaultState =
   /** No data key can be made or loaded; volumes that are not encrypted are served all the same. */
   | { readonly usable: false; readonly error: CryptoError };
 
+/** The master key as people may know it. */
+export interface MasterKeyFacts {
+  /** 32 hexadecimal digits, others after each change; they say nothing about the key. */
+  readonly id: string;
+  /** Since when it is in force, wall clock, milliseconds since 1970. */
+  readonly sinceMs: number;
+}
+
+export interface RotationOutcome {
+  /** Data keys that were wrapped anew. */
+  readonly keys: number;
+  /** null: done. Otherwise the new master key is in force, nothing can be loaded, and `finishRotation` is to be called again. */
+  readonly unfinished: CryptoError | null;
+}
+
 export interface KeyVault extends Closable {
   readonly state: VaultState;
-  readonly providerName: KeyProviderOptions['provider'];
+  /** What names the master key that is in force. */
+  readonly provider: KeyProviderOptions;
   /** One sentence about the provider for status and logs. */
   describe(): string;
   /** What the operator should know and log at start: a key beside the data, a healed copy, ... */
@@ -64,6 +90,15 @@ export interface KeyVault extends Closable {
   erase(number: number): Promise<void>;
   /** Numbers that have a file copy, ascending: new numbers must lie above; orphans of a crash can be erased. */
   numbers(): Promise<number[]>;
+  /** null: its check is missing or damaged. */
+  masterKey(): Promise<MasterKeyFacts | null>;
+  /**
+   * Wraps every data key under a new master key, which `next` names; see master-rotation.ts. Nothing else may be asked of
+   * the vault meanwhile. When this rejects, the old one is in force, or, with UNDECIDED, nothing is until a restart.
+   */
+  rotateMaster(next: KeyProviderOptions): Promise<RotationOutcome>;
+  /** Ends a change of the master key that `rotateMaster` could not end. Throws what stands in the way. */
+  finishRotation(): Promise<void>;
 }
 
 export interface VaultOptions {
@@ -71,16 +106,18 @@ export interface VaultOptions {
   readonly keysPath: string;
   readonly provider: KeyProviderOptions;
   /**
-   * The wrapped copies that the MetaStore holds, damaged ones included. They say that a master key was in use when the
-   * whole folder is lost: a new one in its place would hide that, and would refuse the old one when it is brought back.
+   * The wrapped copies that the MetaStore holds, damaged ones included; absent: it holds none. They say that a master key
+   * was in use when the whole folder is lost: a new one in its place would hide that, and would refuse the old one when it
+   * is brought back.
    */
-  readonly metaCopies?: readonly MetaCopy[];
+  readonly metaCopies?: MetaCopies;
 }
 
-export interface MetaCopy {
-  readonly number: number;
-  readonly record: Uint8Array;
-}
+const NO_META_COPIES: MetaCopies = {
+  list: () => Promise.resolve([]),
+  store: () => Promise.resolve(),
+  scrub: () => Promise.resolve(),
+};
 
 /** Of the file that `Files.replaceFile` writes before it takes the name. */
 const UNFINISHED_SUFFIX = '.json.new';
@@ -88,9 +125,11 @@ const FILE_NAME_PATTERN = /^([1-9]\d{0,9})\.json$/;
 
 /** Data keys, wrapped by the key provider and kept twice: here under `keys/data`, and by the caller in the MetaStore. */
 export class DataKeyVault implements KeyVault {
-  readonly providerName: KeyProviderOptions['provider'];
+  readonly #keysPath: string;
   readonly #dataPath: string;
-  readonly #provider: KeyProvider | CryptoError;
+  readonly #metaCopies: MetaCopies;
+  #options: KeyProviderOptions;
+  #provider: KeyProvider | CryptoError;
   readonly #warnings: readonly string[];
   readonly #dependencies: VaultDependencies;
 
@@ -100,7 +139,9 @@ export class DataKeyVault implements KeyVault {
     warnings: readonly string[],
     dependencies: VaultDependencies,
   ) {
-    this.providerName = options.provider.provider;
+    this.#keysPath = options.keysPath;
+    this.#options = options.provider;
+    this.#metaCopies = options.metaCopies ?? NO_META_COPIES;
     this.#dataPath = dataPathOf(options.keysPath);
     this.#provider = provider;
     this.#warnings = warnings;
@@ -116,7 +157,12 @@ export class DataKeyVault implements KeyVault {
     let provider: KeyProvider | null = null;
     try {
       await makeFolders(dependencies.files, options.keysPath);
-      const records = () => storedRecords(dependencies.files, dataPathOf(options.keysPath), options.metaCopies ?? []);
+      const metaCopies = options.metaCopies ?? NO_META_COPIES;
+      if (await settleRotation(options.keysPath, dependencies, metaCopies)) {
+        warnings.push('a change of the master key that was cut off has been finished');
+      }
+      const records = async () =>
+        storedRecords(dependencies.files, dataPathOf(options.keysPath), await metaCopies.list());
       const proof = await proveMasterKey(options, dependencies, records, async (mayCreate) => {
         const opened = await openKeyProvider(options.provider, { keysPath: options.keysPath, mayCreate }, dependencies);
         provider = opened.provider;
@@ -127,9 +173,13 @@ export class DataKeyVault implements KeyVault {
       return new DataKeyVault(options, proof.provider, warnings, dependencies);
     } catch (thrown) {
       await (provider as KeyProvider | null)?.close();
-      if (thrown instanceof CryptoError) return new DataKeyVault(options, thrown, warnings, dependencies);
-      throw thrown;
+      if (!(thrown instanceof CryptoError)) throw thrown;
+      return new DataKeyVault(options, await withAdvice(thrown, options, dependencies.files), warnings, dependencies);
     }
+  }
+
+  get provider(): KeyProviderOptions {
+    return this.#options;
   }
 
   get state(): VaultState {
@@ -141,8 +191,9 @@ export class DataKeyVault implements KeyVault {
   }
 
   describe(): string {
-    if (this.#provider instanceof CryptoError) return `${this.providerName}: not usable, ${this.#provider.message}`;
-    return `${this.providerName}: ${this.#provider.describe()}`;
+    const { provider } = this.#options;
+    if (this.#provider instanceof CryptoError) return `${provider}: not usable, ${this.#provider.message}`;
+    return `${provider}: ${this.#provider.describe()}`;
   }
 
   async create(number: number): Promise<MadeKey> {
@@ -155,7 +206,7 @@ export class DataKeyVault implements KeyVault {
     }
     const secret = random.bytes(DATA_KEY_BYTES);
     try {
-      const record = await wrapRecord(provider, number, secret, clock);
+      const record = await wrapRecord(provider, number, secret, clock.wallMs());
       await writeSecret(files, path, record);
       return { number, secret, record };
     } catch (thrown) {
@@ -168,15 +219,7 @@ export class DataKeyVault implements KeyVault {
     assertNumber(number);
     const provider = this.#usable(number);
     const path = this.#pathOf(number);
-    const fileCopy = await readIfThere(this.#dependencies.files, path);
-    const meta = metaCopy === null ? null : decodeWrappedKey(metaCopy, number);
-    const file = fileCopy === null ? null : decodeWrappedKey(fileCopy, number);
-    if (meta === null && file === null) throw noCopy(number, metaCopy === null && fileCopy === null);
-    if (meta !== null && file !== null && meta.check !== file.check) {
-      const message = `the two copies of data key ${String(number)} hold different keys`;
-      throw new CryptoError(message, { code: 'DAMAGED', subject: `data key ${String(number)}` });
-    }
-    const { secret, good } = await this.#unwrapEither(provider, number, meta, file);
+    const { fileCopy, meta, file, secret, good } = await this.#open(provider, number, metaCopy);
     const record = encodeWrappedKey(good);
     // The copy that is damaged, missing, or wrapped with a master key that is no longer ours is made like the good one.
     if (file?.wrapped !== good.wrapped) {
@@ -194,33 +237,122 @@ export class DataKeyVault implements KeyVault {
 
   async erase(number: number): Promise<void> {
     assertNumber(number);
-    const { files, random } = this.#dependencies;
-    const path = this.#pathOf(number);
-    try {
-      if (!(await files.exists(path))) return;
-      // 1. Overwritten in place: unlinking leaves the bytes on the disk. File systems and disks that write elsewhere
-      //    keep them all the same; there only the master key protects them.
-      const file = await files.open(path, 'write');
-      try {
-        await files.write(file, 0, random.bytes(await files.sizeBytes(file)));
-        await files.sync(file);
-      } finally {
-        await files.close(file);
-      }
-      // 2. Only now may the name go: a crash in between leaves a damaged copy, never a readable one without a name.
-      await files.remove(path);
-      await files.syncDirectory(this.#dataPath);
-    } catch (thrown) {
-      throw new CryptoError(`cannot erase ${path}: ${messageOf(thrown)}`, { code: 'IO', path }, { cause: thrown });
-    }
+    // The copy that an unfinished change of the master key would put in its place goes with it.
+    await eraseSecret(this.#dependencies, stagedPathOf(this.#keysPath, number));
+    await eraseSecret(this.#dependencies, this.#pathOf(number));
   }
 
   numbers(): Promise<number[]> {
     return storedNumbers(this.#dependencies.files, this.#dataPath);
   }
 
+  async masterKey(): Promise<MasterKeyFacts | null> {
+    const bytes = await readIfThere(this.#dependencies.files, join(this.#keysPath, CHECK_NAME));
+    const check = bytes === null ? null : decodeWrappedKey(bytes, 0);
+    return check === null ? null : { id: check.check, sinceMs: check.madeAtMs };
+  }
+
+  async rotateMaster(next: KeyProviderOptions): Promise<RotationOutcome> {
+    if (this.#provider instanceof CryptoError) throw this.#provider;
+    const old = this.#provider;
+    const options = this.#normal(next);
+    let keys = 0;
+    try {
+      const every = this.#everyKey(old, () => {
+        keys += 1;
+      });
+      await putMasterKeyInForce({ keysPath: this.#keysPath, provider: options }, every, this.#dependencies);
+    } catch (thrown) {
+      if (thrown instanceof CryptoError && thrown.code === 'UNDECIDED') await this.#replace(thrown);
+      throw thrown;
+    }
+    this.#options = options;
+    const path = this.#keysPath;
+    await this.#replace(new CryptoError('the change of the master key is being finished', { code: 'IO', path }));
+    try {
+      await this.finishRotation();
+      return { keys, unfinished: null };
+    } catch (thrown) {
+      const message = `the new master key is in force, and the change is not finished: ${messageOf(thrown)}`;
+      const unfinished = new CryptoError(message, { code: 'IO', path }, { cause: thrown });
+      await this.#replace(unfinished);
+      return { keys, unfinished };
+    }
+  }
+
+  async finishRotation(): Promise<void> {
+    await settleRotation(this.#keysPath, this.#dependencies, this.#metaCopies);
+    // As the next start will: what cannot be opened then is better known now.
+    const place = { keysPath: this.#keysPath, mayCreate: false };
+    const { provider } = await openKeyProvider(this.#options, place, this.#dependencies);
+    await this.#replace(provider);
+  }
+
   async close(): Promise<void> {
     if (!(this.#provider instanceof CryptoError)) await this.#provider.close();
+  }
+
+  async #replace(provider: KeyProvider | CryptoError): Promise<void> {
+    const old = this.#provider;
+    this.#provider = provider;
+    if (!(old instanceof CryptoError)) await old.close();
+  }
+
+  /** Without a path that says nothing: a master key in keys/ is replaced there. */
+  #normal(options: KeyProviderOptions): KeyProviderOptions {
+    if (options.provider !== 'file' || options.path === undefined) return options;
+    const own = MASTER_KEY_NAMES.map((name) => join(this.#keysPath, name)).includes(options.path);
+    return own ? { provider: 'file' } : options;
+  }
+
+  /** All data keys that have a copy somewhere, opened one by one. Throws at the end for those that cannot be. */
+  async *#everyKey(provider: KeyProvider, opened: () => void): AsyncGenerator<KeyToWrap, void, void> {
+    const copies = new Map((await this.#metaCopies.list()).map(({ number, record }) => [number, record]));
+    const numbers = new Set([...(await this.numbers()), ...copies.keys()]);
+    const failures: { number: number; thrown: CryptoError }[] = [];
+    for (const number of [...numbers].sort((left, right) => left - right)) {
+      let key: KeyToWrap;
+      try {
+        const { secret, good } = await this.#open(provider, number, copies.get(number) ?? null);
+        key = { number, secret, madeAtMs: good.madeAtMs };
+      } catch (thrown) {
+        if (!(thrown instanceof CryptoError)) throw thrown;
+        failures.push({ number, thrown });
+        continue;
+      }
+      opened();
+      yield key;
+    }
+    const [first] = failures;
+    if (first === undefined) return;
+    const which = failures.map(({ number }) => String(number)).join(', ');
+    const message =
+      `data ${failures.length === 1 ? 'key' : 'keys'} ${which} cannot be opened, and would be left under the old master key: ` +
+      `${first.thrown.message}; \`gfs key status\` shows whose they are: bring back a copy of keys/, or delete these volumes`;
+    throw new CryptoError(message, first.thrown.fault, { cause: first.thrown });
+  }
+
+  /** Reads both copies of a data key and opens it from either. `secret` is the caller's to wipe. */
+  async #open(
+    provider: KeyProvider,
+    number: number,
+    metaCopy: Uint8Array | null,
+  ): Promise<{
+    readonly fileCopy: Uint8Array | null;
+    readonly file: WrappedKeyRecord | null;
+    readonly meta: WrappedKeyRecord | null;
+    readonly secret: Uint8Array;
+    readonly good: WrappedKeyRecord;
+  }> {
+    const fileCopy = await readIfThere(this.#dependencies.files, this.#pathOf(number));
+    const meta = metaCopy === null ? null : decodeWrappedKey(metaCopy, number);
+    const file = fileCopy === null ? null : decodeWrappedKey(fileCopy, number);
+    if (meta === null && file === null) throw noCopy(number, metaCopy === null && fileCopy === null);
+    if (meta !== null && file !== null && meta.check !== file.check) {
+      const message = `the two copies of data key ${String(number)} hold different keys`;
+      throw new CryptoError(message, { code: 'DAMAGED', subject: `data key ${String(number)}` });
+    }
+    return { fileCopy, meta, file, ...(await this.#unwrapEither(provider, number, meta, file)) };
   }
 
   /** A re-wrap that a crash cut in two leaves one copy under the old master key: whichever opens is right. */
@@ -255,6 +387,19 @@ export class DataKeyVault implements KeyVault {
   #pathOf(number: number): string {
     return join(this.#dataPath, `${String(number)}.json`);
   }
+}
+
+/** After a change of the master key: how the daemon has to be started, where it was started otherwise. */
+async function withAdvice(
+  error: CryptoError,
+  { keysPath, provider }: VaultOptions,
+  files: Files,
+): Promise<CryptoError> {
+  const recorded = await recordedSettings(keysPath, files).catch(() => null);
+  if (recorded === null || sameSettings(recorded.settings, settingsOf(provider))) return error;
+  const date = new Date(recorded.changedAtMs).toISOString();
+  const advice = `the master key was changed on ${date}: start the daemon with ${flagsOf(recorded.settings)} (or the same in its file)`;
+  return new CryptoError(`${error.message}; ${advice}`, error.fault, { cause: error });
 }
 
 function wrongKey(provider: string, number: number, cause: unknown): CryptoError {

@@ -17,6 +17,9 @@ export const SCRYPT_MEMORY_BYTES_MAX = 1024 ** 3;
 export const SCRYPT_P_MAX = 16;
 export const SCRYPT_SALT_BYTES = 32;
 
+/** Wrapped copies that a change of the master key holds in memory at a time. */
+export const ROTATION_COPIES_PER_STEP = 100;
+
 export const COMMAND_TIMEOUT_MS = 10_000;
 export const COMMAND_OUTPUT_BYTES_MAX = 64 * 1024;
 /** A wrapped key from a user's program may carry its own envelope. */

@@ -12,6 +12,8 @@ import { unwrapRecord, wrapRecord } from './record-wrapping.js';
 import { readIfThere, writeSecret } from './secret-file.js';
 import { decodeWrappedKey, type WrappedKeyRecord } from './wrapped-key-record.js';
 
+export const CHECK_NAME = 'check.json';
+
 export interface MasterKeyProof {
   readonly provider: KeyProvider;
   readonly warnings: readonly string[];
@@ -28,7 +30,7 @@ export async function proveMasterKey(
   openProvider: (mayCreate: boolean) => Promise<KeyProvider>,
 ): Promise<MasterKeyProof> {
   const { files } = dependencies;
-  const path = join(options.keysPath, 'check.json');
+  const path = join(options.keysPath, CHECK_NAME);
   const bytes = await readIfThere(files, path);
   const check = bytes === null ? null : decodeWrappedKey(bytes, 0);
   // With a good check nothing else has to be read: there may be thousands.
@@ -43,7 +45,7 @@ export async function proveMasterKey(
   if (witness !== undefined) (await unwrapRecord(provider, witness)).fill(0);
   if (check !== null) return { provider, warnings: [] };
 
-  await writeCheck(path, provider, dependencies);
+  await writeCheck(options.keysPath, provider, dependencies);
   if (nothingWrapped) return { provider, warnings: [] };
   const proven =
     witness === undefined ? 'nothing was left to compare the master key with' : 'the master key fits the data keys';
@@ -53,20 +55,21 @@ export async function proveMasterKey(
   };
 }
 
-async function writeCheck(
-  path: string,
+/** Writes the check of a provider's master key into a folder. Throws CryptoError. */
+export async function writeCheck(
+  folder: string,
   provider: KeyProvider,
   { files, random, clock }: { readonly files: Files; readonly random: Random; readonly clock: Clock },
 ): Promise<void> {
   const secret = random.bytes(DATA_KEY_BYTES);
   try {
-    await writeSecret(files, path, await wrapRecord(provider, 0, secret, clock));
+    await writeSecret(files, join(folder, CHECK_NAME), await wrapRecord(provider, 0, secret, clock.wallMs()));
   } finally {
     secret.fill(0);
   }
 }
 
 function otherProvider(wanted: string, found: string): CryptoError {
-  const message = `the data keys here are wrapped by provider "${found}", and provider "${wanted}" is configured: set it back`;
+  const message = `the data keys here are wrapped by provider "${found}", and provider "${wanted}" is configured`;
   return new CryptoError(message, { code: 'WRONG_KEY', provider: wanted, keyNumber: 0 });
 }

@@ -1,22 +1,24 @@
-import type { Clock } from '../base/clock.js';
 import { CryptoError } from './crypto-error.js';
 import type { KeyProvider } from './key-provider.js';
 import { keyCheckMatches, keyCheckOf } from './key-wrap.js';
 import { encodeWrappedKey, type WrappedKeyRecord } from './wrapped-key-record.js';
 
-/** The bytes of a record of `secret` (32 bytes, only read) under a number. Throws what the provider throws. */
+/**
+ * The bytes of a record of `secret` (32 bytes, only read) under a number. `madeAtMs`: when the key was made, which a new
+ * master key does not change. Throws what the provider throws.
+ */
 export async function wrapRecord(
   provider: KeyProvider,
   number: number,
   secret: Uint8Array,
-  clock: Clock,
+  madeAtMs: number,
 ): Promise<Uint8Array> {
   const wrapped = await provider.wrap(secret);
   return encodeWrappedKey({
     format: 1,
     number,
     provider: provider.name,
-    madeAtMs: Math.trunc(clock.wallMs()),
+    madeAtMs: Math.trunc(madeAtMs),
     wrapped: Buffer.from(wrapped).toString('base64'),
     check: keyCheckOf(secret),
   });

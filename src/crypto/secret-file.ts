@@ -1,4 +1,6 @@
 import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Random } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import { FileError } from '../io/file-error.js';
 import type { Files } from '../io/files.js';
@@ -43,6 +45,37 @@ export async function writeSecret(files: Files, path: string, bytes: Uint8Array)
     await files.replaceFile(path, bytes, 0o600);
   } catch (thrown) {
     throw new CryptoError(`cannot write ${path}: ${messageOf(thrown)}`, { code: 'IO', path }, { cause: thrown });
+  }
+}
+
+/**
+ * Overwrites a small file in place, durably; fine if it is gone. Unlinking alone leaves the bytes on the disk. File systems
+ * and disks that write elsewhere keep them all the same. Throws FileError.
+ */
+export async function overwriteSecret(
+  { files, random }: { readonly files: Files; readonly random: Random },
+  path: string,
+): Promise<void> {
+  if (!(await files.exists(path))) return;
+  const file = await files.open(path, 'write');
+  try {
+    await files.write(file, 0, random.bytes(await files.sizeBytes(file)));
+    await files.sync(file);
+  } finally {
+    await files.close(file);
+  }
+}
+
+/** Overwrites a small file, then removes it; fine if it is gone. Throws CryptoError IO. */
+export async function eraseSecret(io: { readonly files: Files; readonly random: Random }, path: string): Promise<void> {
+  try {
+    if (!(await io.files.exists(path))) return;
+    await overwriteSecret(io, path);
+    // Only now may the name go: a crash in between leaves a damaged copy, never a readable one without a name.
+    await io.files.remove(path);
+    await io.files.syncDirectory(dirname(path));
+  } catch (thrown) {
+    throw new CryptoError(`cannot erase ${path}: ${messageOf(thrown)}`, { code: 'IO', path }, { cause: thrown });
   }
 }
 

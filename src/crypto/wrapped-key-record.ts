@@ -8,6 +8,7 @@ export interface WrappedKeyRecord {
   /** 0 in the check of the master key, which is wrapped like a data key but seals nothing. */
   readonly number: number;
   readonly provider: 'file' | 'passphrase' | 'command';
+  /** When the key was made, wall clock; of the check: when the master key was set. */
   readonly madeAtMs: number;
   /** Base64. */
   readonly wrapped: string;

@@ -4,8 +4,8 @@ import { errnoOf, messageOf } from '../base/errors.js';
 import { CloseStack, type Closable } from '../base/lifecycle.js';
 import type { Log } from '../base/log.js';
 import { ControlPlane } from '../control/control-plane.js';
-import { wrappedCopies } from '../control/data-keys.js';
-import { DataKeyVault, type MetaCopy } from '../crypto/data-key-vault.js';
+import { DataKeyCopies } from '../control/data-key-copies.js';
+import { DataKeyVault } from '../crypto/data-key-vault.js';
 import { fileModeOf } from '../crypto/secret-file.js';
 import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
 import type { BlockKeys, Checksums } from '../io/block-keys.js';
@@ -16,6 +16,7 @@ import { ControlServer } from '../ipc/server/control-server.js';
 import type { ConfigValue } from '../ipc/generated/control.js';
 import { ServerCertificates } from '../ipc/server/server-credentials.js';
 import { LmdbMetaStore } from '../meta/lmdb-meta-store.js';
+import type { MetaStore } from '../meta/meta-store.js';
 import { MetricsRegistry } from '../metrics/metrics-registry.js';
 import { MetricsServer } from '../metrics/metrics-server.js';
 import { NbdServer } from '../nbd/server.js';
@@ -142,7 +143,7 @@ export class Node implements Closable {
     await files.syncDirectory(folder.metaPath);
     for (const damage of lmdb.damage) log.error({ damage }, `daemon: metadata: ${damage}`);
     // 3. Keys: a provider that cannot be used locks encrypted volumes and nothing else.
-    this.#vault = this.#closing.push(await this.#openVault(folder, await wrappedCopies(meta)));
+    this.#vault = this.#closing.push(await this.#openVault(folder, meta));
     // 4. The store: recovery happens here.
     const host = await this.#naming(settings.storagePath, () =>
       openVolumeHost(
@@ -164,7 +165,7 @@ export class Node implements Closable {
     // 5. Volumes are reconciled and opened before anyone may ask for them.
     const exports = new NbdExports();
     const plane = new ControlPlane(
-      { blockBytesDefault: settings.blockBytes },
+      { nodeId: folder.nodeId, blockBytesDefault: settings.blockBytes },
       { meta, host, vault: this.#vault, exports, clock, random, log, isZero: checksums.isZero.bind(checksums) },
     );
     this.#plane = this.#closing.push(plane);
@@ -219,10 +220,10 @@ export class Node implements Closable {
     );
   }
 
-  async #openVault(folder: StorageFolder, metaCopies: readonly MetaCopy[]): Promise<DataKeyVault> {
+  async #openVault(folder: StorageFolder, meta: MetaStore): Promise<DataKeyVault> {
     const { files, clock, random, log, environment } = this.#io;
     const vault = await DataKeyVault.open(
-      { keysPath: folder.keysPath, provider: this.#settings.keyProvider, metaCopies },
+      { keysPath: folder.keysPath, provider: this.#settings.keyProvider, metaCopies: new DataKeyCopies(meta) },
       { files, random, clock, environment, modeOf: fileModeOf },
     );
     for (const warning of vault.warnings) log.warn({}, `daemon: keys: ${warning}`);

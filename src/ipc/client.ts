@@ -8,6 +8,7 @@ import {
   type UnaryMethod,
 } from './client-channel.js';
 import { ImportStream } from './client-import.js';
+import { KeyCalls } from './client-keys.js';
 import { STREAM_IDLE_MS_MAX } from './client-limits.js';
 import {
   type ConfigResponse,
@@ -44,6 +45,7 @@ import {
   type VolumeReference,
   VolumesClient,
 } from './generated/control.js';
+import { KeysClient } from './generated/keys.js';
 
 /**
  * The control API of one daemon as promises. Every unary call has a deadline, every failure is a ClientError, and
@@ -51,6 +53,7 @@ import {
  */
 export class ControlClient implements Closable {
   readonly address: string;
+  readonly keys: KeyCalls;
   readonly #options: ChannelOptions;
   readonly #channel: ClientChannel;
   readonly #volumes: VolumesClient;
@@ -71,6 +74,7 @@ export class ControlClient implements Closable {
     this.#classes = new StorageClassesClient(options.address, channel, shared);
     this.#daemon = new DaemonClient(options.address, channel, shared);
     this.#channel = new ClientChannel(options, this.#volumes);
+    this.keys = new KeyCalls({ channel: this.#channel, keys: new KeysClient(options.address, channel, shared) });
   }
 
   /** The same daemon without the interruption, for work that must be finished or undone in order. Closed by itself. */

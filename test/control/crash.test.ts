@@ -107,7 +107,7 @@ describe('a crash at every step', () => {
         expect(plane.volumes.list({}, true)).toEqual([]);
       },
     );
-    expect(steps).toBe(6); // row, layer, key record, scrub, key file, row
+    expect(steps).toBe(6); // row, key record, scrub, key file, layer, row
   });
 
   it('of a restoration leaves it retained or live', async () => {

@@ -1,12 +1,23 @@
 import { createHash } from 'node:crypto';
 import { CryptoError } from '../../src/crypto/crypto-error.js';
-import type { KeyVault, LoadedKey, MadeKey, VaultState } from '../../src/crypto/data-key-vault.js';
+import type {
+  KeyVault,
+  LoadedKey,
+  MadeKey,
+  MasterKeyFacts,
+  RotationOutcome,
+  VaultState,
+} from '../../src/crypto/data-key-vault.js';
+import type { KeyProviderOptions } from '../../src/crypto/key-provider.js';
 import type { CrashSwitch } from './crash-switch.js';
 
 /** Keys whose wrapped copy is the key itself, turned round. Files survive a crash. */
 export class FakeVault implements KeyVault {
   readonly files = new Map<number, string>();
-  readonly providerName = 'file';
+  provider: KeyProviderOptions = { provider: 'file' };
+  masterKeyNumber = 1;
+  /** Makes a change of the master key end unfinished with this. */
+  unfinished: CryptoError | null = null;
   readonly warnings: readonly string[] = [];
   readonly #crash: CrashSwitch;
   state: VaultState = { usable: true };
@@ -58,6 +69,27 @@ export class FakeVault implements KeyVault {
 
   numbers(): Promise<number[]> {
     return Promise.resolve([...this.files.keys()].sort((a, b) => a - b));
+  }
+
+  masterKey(): Promise<MasterKeyFacts> {
+    return Promise.resolve({ id: String(this.masterKeyNumber).padStart(32, '0'), sinceMs: 1 });
+  }
+
+  rotateMaster(next: KeyProviderOptions): Promise<RotationOutcome> {
+    return this.#crash.step('vault.rotateMaster', () => {
+      this.provider = next;
+      this.masterKeyNumber += 1;
+      if (this.unfinished !== null) this.state = { usable: false, error: this.unfinished };
+      return Promise.resolve({ keys: this.files.size, unfinished: this.unfinished });
+    });
+  }
+
+  finishRotation(): Promise<void> {
+    return this.#crash.step('vault.finishRotation', () => {
+      this.unfinished = null;
+      this.state = { usable: true };
+      return Promise.resolve();
+    });
   }
 
   close(): Promise<void> {

@@ -11,6 +11,8 @@ import { FakeHost } from './fake-host.js';
 import { FakeVault } from './fake-vault.js';
 import { SteppedMeta } from './stepped-meta.js';
 
+const NODE_ID = '6f9619ff-8b86-4011-b42d-00cf4fc964ff';
+
 /** A node's surroundings in memory, which outlive the control plane over them: what a crash leaves is what is in here. */
 export class FakeWorld {
   readonly crash = new CrashSwitch();
@@ -32,7 +34,7 @@ export class FakeWorld {
   plane(options: Partial<ControlPlaneOptions> = {}): ControlPlane {
     const { meta, host, vault, exports, clock, random, log } = this;
     return new ControlPlane(
-      { blockBytesDefault: 4096, ...options },
+      { nodeId: NODE_ID, blockBytesDefault: 4096, ...options },
       {
         meta,
         host,

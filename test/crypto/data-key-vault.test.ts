@@ -1,9 +1,11 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CryptoError } from '../../src/crypto/crypto-error.js';
-import { DataKeyVault, type MetaCopy } from '../../src/crypto/data-key-vault.js';
+import { DataKeyVault } from '../../src/crypto/data-key-vault.js';
 import type { KeyProviderOptions } from '../../src/crypto/key-provider.js';
+import type { MetaCopy } from '../../src/crypto/meta-copies.js';
 import { ManualClock } from '../base/manual-clock.js';
 import { SeededRandom } from '../base/seeded-random.js';
+import { MemoryCopies } from './memory-copies.js';
 import { MemoryFiles } from './memory-files.js';
 
 const MASTER = '/keys/master.key';
@@ -18,7 +20,7 @@ async function open(
   metaCopies: readonly MetaCopy[] = [],
 ): Promise<DataKeyVault> {
   const vault = await DataKeyVault.open(
-    { keysPath: '/keys', provider, metaCopies },
+    { keysPath: '/keys', provider, metaCopies: new MemoryCopies(metaCopies) },
     {
       files,
       random: new SeededRandom(++seed * 7919),

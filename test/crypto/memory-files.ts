@@ -64,6 +64,13 @@ export class MemoryFiles implements Files {
     return this.#do('syncDirectory', directory, () => undefined);
   }
 
+  rename(from: string, to: string): Promise<void> {
+    return this.#do('rename', from, () => {
+      this.content.set(to, this.#at(from));
+      this.content.delete(from);
+    });
+  }
+
   remove(path: string): Promise<void> {
     return this.#do('remove', path, () => {
       this.#at(path);
@@ -93,7 +100,6 @@ export class MemoryFiles implements Files {
     return this.#do('sync', this.#pathOf(file), () => undefined);
   }
 
-  rename = notForKeys as () => Promise<void>;
   space = notForKeys as () => Promise<SpaceReport>;
   lock = notForKeys as () => Promise<FileLock>;
   read = notForKeys as () => Promise<number>;

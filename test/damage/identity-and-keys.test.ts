@@ -11,6 +11,7 @@ import { NativeFiles } from '../../src/io/native-files.js';
 import { temporaryFolder } from '../base/temporary-folder.js';
 import { ManualClock } from '../base/manual-clock.js';
 import { SeededRandom } from '../base/seeded-random.js';
+import { MemoryCopies } from '../crypto/memory-copies.js';
 import { MemoryFiles } from '../crypto/memory-files.js';
 import { SEED } from './sweep.js';
 
@@ -76,7 +77,7 @@ it.each(['with', 'without'] as const)(
         {
           keysPath: '/keys',
           provider: { provider: 'file' },
-          metaCopies: record === null ? [] : [{ number: 1, record }],
+          metaCopies: new MemoryCopies(record === null ? [] : [{ number: 1, record }]),
         },
         { files, random: new SeededRandom(SEED), clock: new ManualClock(), environment: {}, modeOf: files.modeOf },
       );

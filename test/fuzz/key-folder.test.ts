@@ -13,7 +13,7 @@ const FILES = [DATA, '/keys/check.json', '/keys/master.key'] as const;
 
 function open(files: MemoryFiles, seed: number): Promise<DataKeyVault> {
   return DataKeyVault.open(
-    { keysPath: '/keys', provider: { provider: 'file' }, metaCopies: [] },
+    { keysPath: '/keys', provider: { provider: 'file' } },
     { files, random: new SeededRandom(seed), clock: new ManualClock(), environment: {}, modeOf: files.modeOf },
   );
 }

@@ -7,9 +7,11 @@ import { CloseStack, type Closable } from '../../base/lifecycle.js';
 import type { Log } from '../../base/log.js';
 import type { ControlPlane } from '../../control/control-plane.js';
 import { DaemonService, StorageClassesService, VolumesService } from '../generated/control.js';
+import { KeysService } from '../generated/keys.js';
 import { CallGate } from './call-gate.js';
 import { ConnectionGate } from './connection-gate.js';
 import { daemonService, type NodeControl } from './daemon-service.js';
+import { keysService } from './keys-service.js';
 import {
   CALLS_PER_CONNECTION_MAX,
   CONNECTIONS_MAX,
@@ -108,6 +110,7 @@ export class ControlServer implements Closable {
     });
     server.addService(VolumesService, volumesService(gate, plane));
     server.addService(StorageClassesService, storageClassesService(gate, plane.classes));
+    server.addService(KeysService, keysService(gate, plane));
     server.addService(DaemonService, daemonService(gate, plane, node));
     const credentials = certificates === null ? ServerCredentials.createInsecure() : certificates.credentials();
     const injector = server.createConnectionInjector(credentials);

@@ -1,0 +1,40 @@
+import type { ControlPlane } from '../../control/control-plane.js';
+import type { KeyStatus, VolumeKeysView } from '../../control/master-keys.js';
+import type { EncryptionChange } from '../../control/volume-encryption.js';
+import type { KeysServer, KeyStatusResponse, VolumeKeys, VolumeKeysResponse } from '../generated/keys.js';
+import type { CallGate } from './call-gate.js';
+import { unary } from './call-handlers.js';
+
+const ALGORITHM = 'AES-256-GCM';
+
+/** The service Keys of keys.proto. */
+export function keysService(gate: CallGate, { masterKeys, encryption }: ControlPlane): KeysServer {
+  return {
+    status: unary(gate, async () => toStatus(await masterKeys.status())),
+    rotateMaster: unary(gate, async (request, caller) => {
+      const { settings, ...rotation } = await masterKeys.rotate(request, caller);
+      return { ...rotation, settings: { settings: { ...settings } } };
+    }),
+    exportRecovery: unary(gate, async (request, caller) => {
+      const passphrase = Uint8Array.from(request.passphrase);
+      request.passphrase.fill(0);
+      const { bytes, keys, volumes } = await masterKeys.exportRecovery(passphrase, caller);
+      return { recovery: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), keys, volumes };
+    }),
+    rotateData: unary(gate, async ({ volume }, caller) => toChange(await encryption.rotate(volume, caller))),
+    encrypt: unary(gate, async ({ volume }, caller) => toChange(await encryption.encrypt(volume, caller))),
+    decrypt: unary(gate, async ({ volume }, caller) => toChange(await encryption.decrypt(volume, caller))),
+  };
+}
+
+function toStatus({ settings, volumes, ...status }: KeyStatus): KeyStatusResponse {
+  return { ...status, settings: { settings: { ...settings } }, volumes: volumes.map(toVolumeKeys) };
+}
+
+function toVolumeKeys({ keys, ...volume }: VolumeKeysView): VolumeKeys {
+  return { ...volume, keys: keys.map((key) => ({ ...key, algorithm: ALGORITHM })) };
+}
+
+function toChange({ id, name, keyNumber, retired }: EncryptionChange): VolumeKeysResponse {
+  return { id, name, keyNumber, retired: [...retired] };
+}
