@@ -285,6 +285,9 @@ Napi::Value dropCache(const Napi::CallbackInfo& info) {
 Napi::Value readAhead(const Napi::CallbackInfo& info) {
   return backgroundRange<RangeOperation::Kind::READ_AHEAD>(info, "readAhead");
 }
+Napi::Value noReadAhead(const Napi::CallbackInfo& info) {
+  return backgroundRange<RangeOperation::Kind::NO_READ_AHEAD>(info, "noReadAhead");
+}
 Napi::Value fillZeros(const Napi::CallbackInfo& info) { return zeros(info, "fillZeros", false); }
 Napi::Value punch(const Napi::CallbackInfo& info) { return zeros(info, "punch", true); }
 
@@ -392,6 +395,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
       {"writeback", writeback},
       {"dropCache", dropCache},
       {"readAhead", readAhead},
+      {"noReadAhead", noReadAhead},
       {"sync", sync},
       {"syncDirectory", syncDirectoryAt},
       {"read", read},

@@ -132,6 +132,10 @@ int readAhead(int file, off_t offset, off_t length) {
   return -posix_fadvise(file, offset, length, POSIX_FADV_WILLNEED);
 }
 
+int forbidReadAhead(int file) {
+  return -posix_fadvise(file, 0, 0, POSIX_FADV_RANDOM);
+}
+
 off_t fileBytes(int file) {
   struct stat facts;
   if (fstat(file, &facts) != 0) return -errno;

@@ -34,6 +34,9 @@ int writeBack(int file, off_t offset, off_t length);
 
 int dropCached(int file, off_t offset, off_t length);
 int readAhead(int file, off_t offset, off_t length);
+
+// From now on a read through this descriptor brings in the pages it asks for and no others.
+int forbidReadAhead(int file);
 off_t fileBytes(int file);
 
 // An exclusive lock that ends with the descriptor. -EWOULDBLOCK when someone else holds it.

@@ -55,6 +55,7 @@ Operation::Step RangeOperation::step(LaneThread&) {
     case Kind::WRITE_BACK: status = writeBack(file_, offset_, length_); break;
     case Kind::DROP_CACHED: status = dropCached(file_, offset_, length_); break;
     case Kind::READ_AHEAD: status = readAhead(file_, offset_, length_); break;
+    case Kind::NO_READ_AHEAD: status = forbidReadAhead(file_); break;
     case Kind::SYNC: status = syncData(file_); break;
   }
   return Step::FINISHED;

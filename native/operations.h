@@ -41,7 +41,7 @@ class OpenOperation final : public Operation {
 // One system call on a range of a file.
 class RangeOperation final : public Operation {
  public:
-  enum class Kind { ALLOCATE, TRUNCATE, WRITE_BACK, DROP_CACHED, READ_AHEAD, SYNC };
+  enum class Kind { ALLOCATE, TRUNCATE, WRITE_BACK, DROP_CACHED, READ_AHEAD, NO_READ_AHEAD, SYNC };
   RangeOperation(Kind kind, int file, off_t offset, off_t length)
       : kind_(kind), file_(file), offset_(offset), length_(length) {}
   Step step(LaneThread& thread) override;

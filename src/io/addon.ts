@@ -113,6 +113,8 @@ export interface Addon {
   writeback(file: number, offset: number, length: number, done: Done): Outcome;
   dropCache(file: number, offset: number, length: number, done: Done): Outcome;
   readAhead(file: number, offset: number, length: number, done: Done): Outcome;
+  /** `offset` and `length` mean nothing here: it is said of the descriptor. */
+  noReadAhead(file: number, offset: number, length: number, done: Done): Outcome;
   sync(file: number, done: Done): Outcome;
   syncDirectory(path: string, done: Done): Outcome;
   read(file: number, fileOffset: number, into: Uint8Array, offset: number, length: number, done: Done): Outcome;

@@ -18,9 +18,14 @@ export interface FileLock {
   release(): Promise<void>;
 }
 
+/**
+ * `read`: existing, read only. `scan`: the same, and a read brings no other pages into the page cache than those it asks
+ * for. `write`: existing, read and write. `create`: must not exist; mode 0600.
+ */
+export type OpenMode = 'read' | 'scan' | 'write' | 'create';
+
 export interface Files {
-  /** `read`: existing, read only. `write`: existing, read and write. `create`: must not exist; mode 0600. */
-  open(path: string, mode: 'read' | 'write' | 'create'): Promise<FileId>;
+  open(path: string, mode: OpenMode): Promise<FileId>;
   close(file: FileId): Promise<void>;
   sizeBytes(file: FileId): Promise<number>;
   /** Names in a directory, sorted. */

@@ -7,7 +7,7 @@ import { errnoOf } from '../base/errors.js';
 import { addon, type Outcome } from './addon.js';
 import { FileError } from './file-error.js';
 import { fileErrorOfErrno, fileErrorOfThrown } from './file-fault.js';
-import type { FileId, FileLock, Files, SpaceReport } from './files.js';
+import type { FileId, FileLock, Files, OpenMode, SpaceReport } from './files.js';
 import { OpenStatus, type OpenBatch } from './open-batch.js';
 import type { SealBatch } from './seal-batch.js';
 
@@ -17,6 +17,7 @@ const statDescriptor = promisify(fstat);
 
 const OPEN_FLAGS = {
   read: constants.O_RDONLY,
+  scan: constants.O_RDONLY,
   write: constants.O_RDWR,
   create: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
 } as const;
@@ -31,10 +32,14 @@ export class NativeFiles implements Files {
    */
   readonly #failedWrites = new Map<FileId, number>();
 
-  async open(path: string, mode: 'read' | 'write' | 'create'): Promise<FileId> {
-    const file = await named('open', path, openDescriptor(path, OPEN_FLAGS[mode], 0o600));
-    this.#paths.set(file as FileId, path);
-    return file as FileId;
+  async open(path: string, mode: OpenMode): Promise<FileId> {
+    const file = (await named('open', path, openDescriptor(path, OPEN_FLAGS[mode], 0o600))) as FileId;
+    this.#paths.set(file, path);
+    if (mode === 'scan') {
+      // Advice: where it is not taken, more is cached than was asked for, and nothing else is different.
+      await settle('advise', path, (done) => addon.noReadAhead(file, 0, 0, done)).catch(() => undefined);
+    }
+    return file;
   }
 
   async close(file: FileId): Promise<void> {

@@ -32,7 +32,7 @@ export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage>
   const children = childrenOf(map.layers, layer);
   let exclusiveBlocks = 0;
   let referencedBlocks = 0;
-  for await (const leaves of slices(engine, chain, [...chain, ...children], 0)) {
+  for await (const leaves of leafSlices(engine, chain, [...chain, ...children], 0)) {
     for (const leaf of leaves) {
       for (const entry of map.views.shown(layer, leaf)) if (entry > 0) referencedBlocks += 1;
       const own = map.views.own(layer, leaf)?.slice();
@@ -67,7 +67,7 @@ export async function differenceOf(
     ...earlier.filter((layer) => !later.includes(layer)),
   ];
   const ranges: { first: number; count: number; data: boolean }[] = [];
-  for await (const leaves of slices(engine, apart, [...later, ...earlier], Math.floor(firstBlock / LEAF_BLOCKS))) {
+  for await (const leaves of leafSlices(engine, apart, [...later, ...earlier], Math.floor(firstBlock / LEAF_BLOCKS))) {
     for (const leaf of leaves) {
       const now = map.views.shown(to, leaf);
       const before = from === null ? null : map.views.shown(from, leaf);
@@ -88,8 +88,8 @@ export async function differenceOf(
 }
 
 /** Leaves of which one of `holders` has entries, ascending, with what is stored of them in `readers` at hand. */
-async function* slices(
-  engine: Engine,
+export async function* leafSlices(
+  engine: Pick<Engine, 'map'>,
   holders: readonly Layer[],
   readers: readonly Layer[],
   fromLeaf: number,

@@ -85,6 +85,14 @@ export const DIRTY_SHARE_MAX = 0.25;
 export const CHECKPOINT_SLICE_LEAVES = 256;
 /** Leaves that a comparison of layers looks at in one turn of the event loop. */
 export const COMPARISON_SLICE_LEAVES = 128;
+/** Bytes of blocks that a scrub reads at once; nothing else of it is under way meanwhile. */
+export const SCRUB_BATCH_BYTES = MIB;
+/** Bytes of blocks that a scrub takes from the map at once, to read them in the order of the journal. */
+export const SCRUB_SLICE_BYTES = 32 * MIB;
+/** How long a batch of a scrub waits for others at most: a store that always has something to do is scrubbed all the same. */
+export const SCRUB_YIELD_MS_MAX = 250;
+/** How often it looks whether others still wait. */
+export const SCRUB_YIELD_STEP_MS = 5;
 /** A merge that failed is tried again after so long. */
 export const MERGE_RETRY_MS = 1000;
 /** Leaves covered by one bit array of a layer's filter. */
@@ -117,4 +125,5 @@ assert(
 );
 assert(2 * MAP_PROBE_LEAVES_MS < MAP_PROBE_TIMEOUT_MS, 'the look at the map has time for more than leaves');
 assert(LAYER_BLOCKS_MAX / LEAF_BLOCKS <= 2 ** 40, 'a leaf index fits the five bytes of its key');
+assert(SCRUB_BATCH_BYTES >= BLOCK_BYTES_MAX, 'a batch of a scrub holds the largest block');
 assert((BLOCK_BYTES_MAX / 64) * 65 * 2 < SEGMENT_BYTES_MIN, 'the smallest segment holds the largest block');

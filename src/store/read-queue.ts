@@ -19,7 +19,7 @@ export interface ReadSource {
   readsDone(): void;
 }
 
-/** A block that could not be opened, for the log, the counters and the scrub to come. */
+/** A block that could not be opened, for the log and the counters. */
 export interface BadBlock {
   readonly layer: number;
   readonly block: number;
@@ -66,10 +66,13 @@ class ReadBatch {
 }
 
 /** Status of a block whose place the map cannot tell; it has no slot and no offset (-1). Above every OpenStatus. */
-const MAP_STATUS = 100;
+export const MAP_STATUS = 100;
+/** Status of a block whose segment has no file. */
+export const SEGMENT_STATUS = 101;
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   [MAP_STATUS]: 'the leaf of the map that says where the block lies is damaged',
+  [SEGMENT_STATUS]: 'the file of the segment that it lies in is gone',
   [OpenStatus.UNAUTHENTIC]: 'the block does not authenticate',
   [OpenStatus.HEADER]: 'the block header is damaged',
   [OpenStatus.GENERATION]: 'an older block lies where a write was lost',
@@ -143,6 +146,11 @@ export class ReadQueue {
     if (this.#scheduled || this.#requests.length === 0) return;
     this.#scheduled = true;
     this.#clock.endOfTurn(this.#run);
+  }
+
+  /** Whether reads wait, or are with the reader threads. */
+  get busy(): boolean {
+    return this.#under > 0 || this.#requests.length > 0;
   }
 
   /** Resolves when no batch is with the reader threads. */

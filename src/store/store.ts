@@ -18,6 +18,7 @@ import {
 } from './limits.js';
 import type { Layer } from './map/layer.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
+import type { ScrubDependencies } from './scrub.js';
 import { StoreError, type StoreFault } from './store-error.js';
 import { WriteQueue } from './write-queue.js';
 
@@ -319,6 +320,22 @@ export class Store implements Closable {
     const engine = await this.#whenReady();
     const before = from === null ? null : layerIn(engine, from);
     return differenceOf(engine, before, layerIn(engine, to), firstBlock, rangesMax);
+  }
+
+  /** Resolves to the engine when it serves. Throws StoreError CLOSED. */
+  ready(): Promise<Engine> {
+    return this.#whenReady();
+  }
+
+  /** What a scrub works with; it stands behind all reads and changes. */
+  scrubDependencies(keyring: ScrubDependencies['keyring']): ScrubDependencies {
+    return {
+      files: this.#io.files,
+      clock: this.#io.clock,
+      store: () => this.#whenReady(),
+      keyring,
+      busy: () => this.#reads.busy || this.#writes.waiting > 0,
+    };
   }
 
   /** Resolves when no layer is being merged, or a merge has failed and waits for its next try. */

@@ -3,6 +3,7 @@ import type { DeviceStatistics } from '../device/device-statistics.js';
 import type { QosSettings } from '../model/qos-settings.js';
 import type { ThrottleReading } from '../qos/throttle-statistics.js';
 import type { DataKey, HeadKeys, PlainBlocks } from '../store/head.js';
+import type { BadRange, ScrubProgress, ScrubRequest } from './volume-scrub.js';
 
 export type { DataKey, PlainBlocks, ThrottleReading };
 
@@ -106,6 +107,11 @@ export interface VolumeHandle extends BlockDevice {
    * Rejects as `decided` does, with nothing changed, and with DeviceError CLOSED.
    */
   rekey(next: VolumeKeys, decided: () => Promise<void>): Promise<void>;
+  /**
+   * Reads and authenticates all that the volume and its snapshots hold, one batch a step, behind everybody else. Ends when all
+   * is read or the signal says so; throws DeviceError CLOSED when the volume is closed meanwhile.
+   */
+  scrub(request: ScrubRequest): AsyncGenerator<ScrubProgress, void, void>;
   /** Completes what is in flight, then refuses requests with CLOSED. Idempotent. */
   close(): Promise<void>;
 }
@@ -134,6 +140,8 @@ export interface VolumeHost {
    * may hold the same bytes as before; what is not in one is the same. Throws DeviceError IO when they have no common past.
    */
   diff(from: LayerId | null, to: LayerId, fromOffsetBytes: number, rangesMax: number): Promise<ChangedRanges>;
+  /** Which of the ranges that scrubs found damaged the map still names there; the others are clean. */
+  stillBad(ranges: readonly BadRange[]): Promise<BadRange[]>;
   layers(): LayerSummary[];
   /** Opens a layer for I/O, a frozen one for reading alone; every request to a damaged one fails with IO. Throws DeviceError IO when the layer is unknown. */
   open(options: OpenVolume): VolumeHandle;

@@ -5,6 +5,7 @@ import { FairQueue } from '../qos/fair-queue.js';
 import type { Store, StoreSpace } from '../store/store.js';
 import { SPACE_AGE_MS } from './limits.js';
 import { Volume } from './volume.js';
+import { type BadRange, scrubHead, stillBad } from './volume-scrub.js';
 import type {
   ChangedRanges,
   LayerId,
@@ -68,6 +69,10 @@ export class VolumeManager implements VolumeHost, Closable {
     };
   }
 
+  stillBad(ranges: readonly BadRange[]): Promise<BadRange[]> {
+    return stillBad(this.#store, ranges);
+  }
+
   layers(): LayerSummary[] {
     const found: LayerSummary[] = [];
     for (const layer of this.#store.engine?.map.layers.values() ?? []) {
@@ -97,6 +102,7 @@ export class VolumeManager implements VolumeHost, Closable {
           clock: this.#clock,
           fair: this.#fair,
           grow: (sizeBlocks) => this.#store.layers.grow(head.layerId, sizeBlocks),
+          scrub: (request, demandOpen) => scrubHead(this.#store, head, request, demandOpen),
           release: async () => {
             await this.#store.closeHead(head);
             this.#open.delete(volume);

@@ -18,6 +18,7 @@ import { CACHE_STEP_BYTES } from './limits.js';
 import { RangeLock } from './range-lock.js';
 import { UnalignedWrite } from './unaligned-write.js';
 import type { VolumeHandle, VolumeKeys } from './volume-host.js';
+import type { ScrubProgress, ScrubRequest } from './volume-scrub.js';
 
 export interface VolumeDependencies {
   readonly head: Head;
@@ -26,6 +27,8 @@ export interface VolumeDependencies {
   readonly fair: FairQueue;
   /** Makes a new size durable. */
   readonly grow: (sizeBlocks: number) => Promise<void>;
+  /** Reads everything; `demandOpen` throws once the volume is closed. */
+  readonly scrub: (request: ScrubRequest, demandOpen: () => void) => AsyncGenerator<ScrubProgress, void, void>;
   /** Lets go of the head and its keys, when nothing is in flight any more. */
   readonly release: () => Promise<void>;
 }
@@ -265,6 +268,12 @@ export class Volume implements VolumeHandle {
     } finally {
       for (const key of next.keys) key.secret.fill(0);
     }
+  }
+
+  scrub(request: ScrubRequest): AsyncGenerator<ScrubProgress, void, void> {
+    return this.#io.scrub(request, () => {
+      if (this.#state !== 'open') throw new DeviceError('the volume is closed', { code: 'CLOSED' });
+    });
   }
 
   close(): Promise<void> {

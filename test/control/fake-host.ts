@@ -15,6 +15,7 @@ import type {
   VolumeHost,
   VolumeKeys,
 } from '../../src/volume/volume-host.js';
+import type { BadRange, ScrubProgress, ScrubRequest } from '../../src/volume/volume-scrub.js';
 import type { CrashSwitch } from './crash-switch.js';
 
 interface FakeLayer {
@@ -35,6 +36,8 @@ export class FakeHost implements VolumeHost {
   state: StoreReport['state'] = 'ready';
   failOpen: string | null = null;
   failDrop: string | null = null;
+  /** What is clean again of what scrubs found. */
+  mended: (range: BadRange) => boolean = () => false;
 
   constructor(crash: CrashSwitch) {
     this.#crash = crash;
@@ -77,6 +80,10 @@ export class FakeHost implements VolumeHost {
       this.store.delete(layer);
       return Promise.resolve();
     });
+  }
+
+  stillBad(ranges: readonly BadRange[]): Promise<BadRange[]> {
+    return Promise.resolve(ranges.filter((range) => !this.mended(range)));
   }
 
   layers(): LayerSummary[] {
@@ -150,6 +157,10 @@ export class FakeHandle implements VolumeHandle {
   /** While true, requests wait in `requests`; `release` completes them. */
   hold = false;
   failWrites: string | null = null;
+  /** What a scrub of it yields, from the position on that it is given. */
+  scrubSteps: readonly ScrubProgress[] = [];
+  /** Asked before each step of a scrub; the step waits for what it returns. */
+  beforeScrubStep: (request: ScrubRequest) => Promise<void> = () => Promise.resolve();
   qos: QosSettings | null = null;
   throttling: ThrottleReading = { throttledMs: 0, waitedMs: 0, throttledRequests: 0, waiting: 0 };
   closed = false;
@@ -220,6 +231,16 @@ export class FakeHandle implements VolumeHandle {
       this.plain = next.plain;
       return Promise.resolve();
     });
+  }
+
+  async *scrub(request: ScrubRequest): AsyncGenerator<ScrubProgress, void, void> {
+    const from = request.from?.leaf ?? 0;
+    for (const step of this.scrubSteps.filter(({ position }) => position.leaf >= from)) {
+      await this.beforeScrubStep(request);
+      if (this.closed) throw new DeviceError('the volume is closed', { code: 'CLOSED' });
+      if (request.signal.aborted) return;
+      yield step;
+    }
   }
 
   close(): Promise<void> {

@@ -1,5 +1,5 @@
 import { FileError } from '../../src/io/file-error.js';
-import type { FileId, FileLock, Files, SpaceReport } from '../../src/io/files.js';
+import type { FileId, FileLock, Files, OpenMode, SpaceReport } from '../../src/io/files.js';
 
 interface Content {
   bytes: Uint8Array;
@@ -24,7 +24,7 @@ export class MemoryFiles implements Files {
     this.content.set(path, { bytes: typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes, mode });
   }
 
-  open(path: string, mode: 'read' | 'write' | 'create'): Promise<FileId> {
+  open(path: string, mode: OpenMode): Promise<FileId> {
     return this.#do(`open ${mode}`, path, () => {
       this.#at(path);
       const id = ++this.#lastId as FileId;

@@ -163,6 +163,7 @@ const calls: Record<string, readonly fc.Arbitrary<unknown>[]> = {
   writeback: range,
   dropCache: range,
   readAhead: range,
+  noReadAhead: range,
   sync: [files, done],
   syncDirectory: [fc.oneof(fc.constant(folder), anything), done],
   read: [files, places, bytes, places, places, done],

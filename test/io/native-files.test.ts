@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileError } from '../../src/io/file-error.js';
-import type { FileId } from '../../src/io/files.js';
+import type { FileId, OpenMode } from '../../src/io/files.js';
 import { NativeFiles } from '../../src/io/native-files.js';
 import { pattern } from './kernel-fixture.js';
 
@@ -23,7 +23,7 @@ afterEach(async () => {
 
 const at = (name: string): string => join(folder, name);
 
-async function open(path: string, mode: 'read' | 'write' | 'create'): Promise<FileId> {
+async function open(path: string, mode: OpenMode): Promise<FileId> {
   const file = await files.open(path, mode);
   opened.add(file);
   return file;

@@ -1,7 +1,7 @@
 import type { Checksums } from '../../src/io/block-keys.js';
 import { FileError } from '../../src/io/file-error.js';
 import { fileErrorOfErrno } from '../../src/io/file-fault.js';
-import type { FileId, FileLock, Files, SpaceReport } from '../../src/io/files.js';
+import type { FileId, FileLock, Files, OpenMode, SpaceReport } from '../../src/io/files.js';
 import { OpenStatus, type OpenBatch } from '../../src/io/open-batch.js';
 import type { SealBatch } from '../../src/io/seal-batch.js';
 import { SECTOR_BYTES } from '../base/power-cut.js';
@@ -117,7 +117,7 @@ export class SimulatedFiles implements Files {
     throw new FileError('not open', { code: 'IO', path: '', errno: 'EBADF' });
   }
 
-  open(path: string, mode: 'read' | 'write' | 'create'): Promise<FileId> {
+  open(path: string, mode: OpenMode): Promise<FileId> {
     return this.#call(null, 'open', path, () => {
       const { disk } = this.#world;
       const file = mode === 'create' ? disk.create(path) : disk.file(path);

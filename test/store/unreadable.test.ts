@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Operation, RequestFlag } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
-import type { FileId, Files } from '../../src/io/files.js';
+import type { FileId, Files, OpenMode } from '../../src/io/files.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { READ_ATTEMPTS_MAX } from '../../src/store/limits.js';
 import { MapDisk, MemoryMapEnvironment } from './memory-map-environment.js';
@@ -25,7 +25,7 @@ function withBadPages(real: Files, bad: BadPage[]): Files {
   return new Proxy(real, {
     get(target, name: keyof Files): unknown {
       if (name === 'open') {
-        return async (path: string, mode: 'read' | 'write' | 'create'): Promise<FileId> => {
+        return async (path: string, mode: OpenMode): Promise<FileId> => {
           const file = await target.open(path, mode);
           names.set(file, basename(path));
           return file;

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { FileError } from '../../src/io/file-error.js';
-import type { FileId, FileLock, Files, SpaceReport } from '../../src/io/files.js';
+import type { FileId, FileLock, Files, OpenMode, SpaceReport } from '../../src/io/files.js';
 import { NativeFiles } from '../../src/io/native-files.js';
 import type { OpenBatch } from '../../src/io/open-batch.js';
 import { RECORD_INTS, type SealBatch } from '../../src/io/seal-batch.js';
@@ -126,10 +126,10 @@ export class VolatileFiles implements Files {
     if (this.#dead) await new Promise(() => undefined);
   }
 
-  async open(path: string, mode: 'read' | 'write' | 'create'): Promise<FileId> {
+  async open(path: string, mode: OpenMode): Promise<FileId> {
     await this.#step();
     try {
-      const file = openSync(path, mode === 'read' ? 'r' : mode === 'write' ? 'r+' : 'wx+') as FileId;
+      const file = openSync(path, mode === 'read' || mode === 'scan' ? 'r' : mode === 'write' ? 'r+' : 'wx+') as FileId;
       if (mode === 'create') this.#disk.unlinked.add(path);
       this.#paths.set(file, path);
       return file;
