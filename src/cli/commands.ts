@@ -3,6 +3,7 @@ import { completeCommand, completion } from './commands/completion.js';
 import { daemonConfig, daemonStatus, daemonStop } from './commands/daemon.js';
 import { events } from './commands/events.js';
 import { keyExportRecovery, keyImportRecovery, keyRotateData, keyRotateMaster, keyStatus } from './commands/key.js';
+import { qosCreate, qosDelete, qosGet, qosList } from './commands/qos-policy.js';
 import { status } from './commands/status.js';
 import { storageClassCreate, storageClassDelete, storageClassGet, storageClassList } from './commands/storage-class.js';
 import { volumeExpand, volumeLabel, volumeProtect, volumeRename, volumeUnprotect } from './commands/volume-change.js';
@@ -13,6 +14,7 @@ import { volumeExport, volumeKick, volumeUnexport } from './commands/volume-expo
 import { volumeExportImage } from './commands/volume-export-image.js';
 import { volumeImport } from './commands/volume-import.js';
 import { volumeGet, volumeList } from './commands/volume-list.js';
+import { volumeQosClear, volumeQosGet, volumeQosSet } from './commands/volume-qos.js';
 import { volumeStats } from './commands/volume-stats.js';
 
 /** Every command, in the order of the help text. */
@@ -25,6 +27,9 @@ const VERBS: readonly Command[] = [
   volumeUnexport,
   volumeKick,
   volumeStats,
+  volumeQosSet,
+  volumeQosGet,
+  volumeQosClear,
   volumeExpand,
   volumeRename,
   volumeLabel,
@@ -46,6 +51,10 @@ const VERBS: readonly Command[] = [
   keyRotateData,
   keyExportRecovery,
   keyImportRecovery,
+  qosList,
+  qosGet,
+  qosCreate,
+  qosDelete,
   daemonStatus,
   daemonConfig,
   daemonStop,

@@ -106,6 +106,9 @@ async function namesOf(subject: Subject | undefined, session: Session): Promise<
   if (subject === 'storage-class') {
     return (await client.listStorageClasses()).map(({ name }) => ({ text: name, summary: '' }));
   }
+  if (subject === 'qos-policy') {
+    return (await client.qos.listPolicies()).map(({ name }) => ({ text: name, summary: '' }));
+  }
   const volumes = await client.listVolumes({ labels: {}, retained: subject === 'retained-volume' });
   return volumes.map(({ name, state }) => ({ text: name, summary: state }));
 }

@@ -12,6 +12,8 @@ import type { Exports } from './exports.js';
 import { MasterKeys } from './master-keys.js';
 import { startVolumes } from './node-start.js';
 import type { Problem } from './problem.js';
+import { QosPolicies } from './qos-policies.js';
+import { QualityOfService } from './quality-of-service.js';
 import { Retries } from './retries.js';
 import { type Sample, sampleStats, type StatsQuery } from './stats-sampler.js';
 import { StorageClasses } from './storage-classes.js';
@@ -59,6 +61,7 @@ export class ControlPlane implements Closable {
   readonly volumes: Volumes;
   readonly encryption: VolumeEncryption;
   readonly masterKeys: MasterKeys;
+  readonly qos: QualityOfService;
   readonly events: EventLog;
   readonly #dependencies: ControlPlaneDependencies;
   readonly #table: VolumeTable;
@@ -82,16 +85,21 @@ export class ControlPlane implements Closable {
     const retries = new Retries({ clock, log });
     const table = new VolumeTable({ meta, log });
     const dataKeys = new DataKeys({ meta, vault, log });
-    const classes = new StorageClasses({ meta, table, events, clock, log });
+    const policies: QosPolicies = new QosPolicies({
+      ...{ meta, events, clock, log },
+      classesOf: (policy) => this.classes.namesWithPolicy(policy),
+    });
+    const classes = new StorageClasses({ meta, table, policies, events, clock, log });
     const opener = new VolumeOpener({ table, host, dataKeys, exports, retries, events, log });
     const remover = new VolumeRemover({ table, host, dataKeys, classes, exports, opener, retries, events, clock });
     const changer = new VolumeChanger({ table, opener, exports, events });
     const creator = new VolumeCreator(
       { blockBytesDefault: options.blockBytesDefault },
-      { table, host, dataKeys, classes, retries, clock, random, log },
+      { table, host, dataKeys, classes, policies, retries, clock, random, log },
     );
     this.events = events;
     this.classes = classes;
+    this.qos = new QualityOfService({ table, policies, events });
     this.volumes = new Volumes({
       table,
       host,
@@ -122,6 +130,7 @@ export class ControlPlane implements Closable {
     const { meta, host, log } = this.#dependencies;
     this.#closing.push(this.events);
     await this.events.start();
+    await this.qos.policies.load();
     await this.classes.load();
     this.#closing.push(this.#retries);
     this.#closing.push(this.volumes);
@@ -177,6 +186,15 @@ export class ControlPlane implements Closable {
         subject: `storage class ${name}`,
         reason: 'its record cannot be read; its volumes are served, and kept when they are deleted',
         remedy: `\`gfs storage-class delete ${name}\`, then create it anew`,
+        lastError: '',
+        nextTryMs: 0,
+      });
+    }
+    for (const name of this.qos.policies.damaged) {
+      problems.push({
+        subject: `policy ${name}`,
+        reason: 'its record cannot be read; volumes keep the limits that they took from it',
+        remedy: `\`gfs qos delete ${name}\`, then create it anew`,
         lastError: '',
         nextTryMs: 0,
       });

@@ -9,6 +9,8 @@ export const VOLUMES_MAX = 100_000;
 export const ROWS_PER_TRANSACTION = 60;
 /** Storage classes of one node. */
 export const CLASSES_MAX = 1_000;
+/** Policies of quality of service of one node. */
+export const QOS_POLICIES_MAX = 1_000;
 /** Data keys loaded (and unwrapped) at the same time at start. */
 export const KEY_LOADS_MAX = 16;
 /** Shortest passphrase of a recovery file, bytes: whoever has the file can guess as often as they like. */

@@ -6,6 +6,7 @@
  *     control/name/NAME            {"id":ID}             one for each live volume: makes names unique
  *     control/making/ID            {}                    a volume that is being made: written before its key and layer
  *     control/class/NAME           StorageClass as JSON; built-in classes have none
+ *     control/qos-policy/NAME      QosPolicy as JSON
  *     control/data-key/NUMBER      wrapped data key, as the vault gave it
  *     control/data-key-counter     {"last":NUMBER}       the highest number ever used
  *     control/events/FIRST         JSON array of events, FIRST is the id of the first (16 digits)
@@ -18,6 +19,7 @@ export const VOLUME_PREFIX = 'control/volume/';
 export const NAME_PREFIX = 'control/name/';
 export const MAKING_PREFIX = 'control/making/';
 export const CLASS_PREFIX = 'control/class/';
+export const QOS_POLICY_PREFIX = 'control/qos-policy/';
 export const DATA_KEY_PREFIX = 'control/data-key/';
 export const DATA_KEY_COUNTER = 'control/data-key-counter';
 export const EVENTS_PREFIX = 'control/events/';
@@ -38,6 +40,10 @@ export function makingKey(id: string): string {
 
 export function classKey(name: string): string {
   return CLASS_PREFIX + name;
+}
+
+export function qosPolicyKey(name: string): string {
+  return QOS_POLICY_PREFIX + name;
 }
 
 export function dataKeyKey(number: number): string {

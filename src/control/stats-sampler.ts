@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import type { VolumeQos } from '../model/qos-settings.js';
 import { invalid } from './control-error.js';
 import { findVolume } from './find-volume.js';
 import { STATS_INTERVAL_MS_MAX, STATS_INTERVAL_MS_MIN } from './limits.js';
@@ -13,6 +14,10 @@ export interface VolumeSample extends VolumeRates {
   readonly inFlight: number;
   readonly sizeBytes: number;
   readonly allocatedBytes: number;
+  /** Limits and guarantees; null: none. */
+  readonly qos: VolumeQos | null;
+  /** Requests that wait for the limits now. */
+  readonly waiting: number;
 }
 
 export interface Sample {
@@ -66,7 +71,7 @@ export async function* sampleStats(
     for (const record of chosen()) {
       const { handle } = record;
       if (handle === null) continue;
-      const mark = markOf(handle.statistics);
+      const mark = markOf(handle);
       marks.set(record.id, mark);
       volumes.push({
         id: record.id,
@@ -76,6 +81,8 @@ export async function* sampleStats(
         inFlight: handle.statistics.inFlight,
         sizeBytes: record.row.sizeBytes,
         allocatedBytes: handle.allocatedBytes,
+        qos: record.row.qos,
+        waiting: handle.throttling.waiting,
       });
     }
     return { atMs: clock.wallMs(), seconds, volumes };

@@ -14,11 +14,13 @@ import { ControlError, refused, stepOf } from './control-error.js';
 import type { EventLog } from './event-log.js';
 import { CLASSES_MAX } from './limits.js';
 import { CLASS_PREFIX, classKey } from './meta-keys.js';
+import type { QosPolicies } from './qos-policies.js';
 import type { VolumeTable } from './volume-table.js';
 
 export interface StorageClassesDependencies {
   readonly meta: MetaStore;
   readonly table: VolumeTable;
+  readonly policies: QosPolicies;
   readonly events: EventLog;
   readonly clock: Clock;
   readonly log: Log;
@@ -86,6 +88,13 @@ export class StorageClasses {
     return this.#classes.get(name);
   }
 
+  /** Of the classes that name a policy of quality of service. */
+  namesWithPolicy(policy: string): string[] {
+    return this.list()
+      .filter(({ parameters }) => parameters.qosPolicy === policy)
+      .map(({ name }) => name);
+  }
+
   isDefault(storageClass: StorageClass): boolean {
     return storageClass.name === DEFAULT_CLASS_NAME;
   }
@@ -101,7 +110,7 @@ export class StorageClasses {
     };
   }
 
-  /** Reads a JSON or YAML document. Throws ModelError DOCUMENT that names every problem, or EXISTS. */
+  /** Reads a JSON or YAML document. Throws ModelError DOCUMENT that names every problem, EXISTS, or NOT_FOUND for its policy. */
   create(document: string, fileName: string, caller: Caller): Promise<CreatedClass> {
     return this.#changes.run(async () => {
       const { meta, events, clock } = this.#dependencies;
@@ -111,15 +120,21 @@ export class StorageClasses {
       if (this.#classes.size >= CLASSES_MAX) {
         throw new ControlError(`there are ${CLASSES_MAX} storage classes, more are not kept`, { code: 'FULL' });
       }
-      const outcome = await stepOf(
-        'store storage class',
-        meta.transaction({
-          compare: [{ key: classKey(name), revision: 0 }],
-          set: [{ key: classKey(name), value: encodeJson(storageClass) }],
-        }),
-      );
-      if (!outcome.committed) throw this.#exists(name);
-      this.#classes.set(name, storageClass);
+      const { qosPolicy } = storageClass.parameters;
+      const release = qosPolicy === '' ? () => undefined : this.#dependencies.policies.hold(qosPolicy);
+      try {
+        const outcome = await stepOf(
+          'store storage class',
+          meta.transaction({
+            compare: [{ key: classKey(name), revision: 0 }],
+            set: [{ key: classKey(name), value: encodeJson(storageClass) }],
+          }),
+        );
+        if (!outcome.committed) throw this.#exists(name);
+        this.#classes.set(name, storageClass);
+      } finally {
+        release();
+      }
       events.append({
         kind: 'class.created',
         volume: '',

@@ -4,6 +4,8 @@ import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { randomUuid } from '../base/uuid.js';
 import { checkLabels } from '../model/label.js';
+import type { VolumeQos } from '../model/qos-settings.js';
+import type { StorageClass } from '../model/storage-class.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { checkBlockBytes, checkReplicas, checkVolumeSize, checkVolumeType } from '../model/volume-size.js';
 import type { DataKey, LayerId, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
@@ -11,6 +13,8 @@ import { type Caller, throwIfCancelled } from './caller.js';
 import { codeOf, stepOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import { checkNewName } from './find-volume.js';
+import type { QosPolicies } from './qos-policies.js';
+import { qosOf, type QosWish } from './quality-of-service.js';
 import type { Retries } from './retries.js';
 import type { StorageClasses } from './storage-classes.js';
 import type { VolumeRecord } from './volume-record.js';
@@ -28,13 +32,18 @@ export interface CreateRequest {
   readonly labels: Readonly<Record<string, string>>;
   /** 0: as the daemon says. */
   readonly blockBytes: number;
+  /** Without it, or with an empty policy: what the class says, and then its changes. */
+  readonly qos?: QosWish | undefined;
 }
+
+const NO_WISH: QosWish = { policy: '' };
 
 export interface VolumeCreatorDependencies {
   readonly table: VolumeTable;
   readonly host: VolumeHost;
   readonly dataKeys: DataKeys;
   readonly classes: StorageClasses;
+  readonly policies: QosPolicies;
   readonly retries: Retries;
   readonly clock: Clock;
   readonly random: Random;
@@ -188,8 +197,12 @@ export class VolumeCreator {
       retained: null,
       phase: 'live',
       origin: '',
-      qos: null,
+      qos: this.#qosOf(request, storageClass),
     };
+  }
+
+  #qosOf({ qos = NO_WISH }: CreateRequest, { parameters }: StorageClass): VolumeQos | null {
+    return qosOf({ ...qos, policy: qos.policy || parameters.qosPolicy }, null, this.#dependencies.policies);
   }
 
   /** A store that was lost or set back counts from before: what old rows name must never become new data. */

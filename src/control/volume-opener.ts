@@ -80,6 +80,7 @@ export class VolumeOpener {
 
   /** A handle that was opened before its volume had a row (an import) becomes its volume's. */
   adopt(record: VolumeRecord, handle: VolumeHandle): void {
+    handle.setQos(record.row.qos?.settings ?? null);
     record.move({ state: 'open', handle });
     this.#dependencies.retries.settled(retrySubject(record));
     this.offer(record);

@@ -1,5 +1,6 @@
 import { Operation } from '../device/block-device.js';
-import { LATENCY_BOUNDS_MS, type DeviceStatistics } from '../device/device-statistics.js';
+import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
+import type { ThrottleReading, VolumeHandle } from '../volume/volume-host.js';
 
 /** What one volume did between two looks at its counters. */
 export interface VolumeRates {
@@ -16,6 +17,10 @@ export interface VolumeRates {
   readonly writes: number;
   readonly readBytes: number;
   readonly writtenBytes: number;
+  /** Time in which requests waited for the volume's limits. */
+  readonly throttledSeconds: number;
+  /** Requests that had to. */
+  readonly throttledOperations: number;
 }
 
 /** The counters of one moment. */
@@ -25,16 +30,18 @@ export interface StatisticsMark {
   readonly errors: Float64Array;
   readonly readBuckets: Float64Array;
   readonly writeBuckets: Float64Array;
+  readonly throttling: ThrottleReading;
 }
 
 /** A copy of the counters as they are now. */
-export function markOf(statistics: DeviceStatistics): StatisticsMark {
+export function markOf({ statistics, throttling }: VolumeHandle): StatisticsMark {
   return {
     operations: statistics.operations.slice(),
     bytes: statistics.bytes.slice(),
     errors: statistics.errors.slice(),
     readBuckets: statistics.bucketsOf(Operation.READ).slice(),
     writeBuckets: statistics.bucketsOf(Operation.WRITE).slice(),
+    throttling,
   };
 }
 
@@ -66,6 +73,8 @@ export function ratesBetween(before: StatisticsMark | null, after: StatisticsMar
     writes,
     readBytes,
     writtenBytes,
+    throttledSeconds: Math.max(0, after.throttling.throttledMs - (before?.throttling.throttledMs ?? 0)) / 1000,
+    throttledOperations: Math.max(0, after.throttling.throttledRequests - (before?.throttling.throttledRequests ?? 0)),
   };
 }
 

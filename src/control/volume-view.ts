@@ -1,3 +1,4 @@
+import type { VolumeQos } from '../model/qos-settings.js';
 import type { ReclaimPolicy } from '../model/storage-class.js';
 import type { VolumeType } from '../model/volume-row.js';
 import type { ExportConnection, Exports } from './exports.js';
@@ -39,6 +40,8 @@ export interface VolumeView {
   readonly reclaimPolicy: ReclaimPolicy;
   /** The key that new writes use; 0: not encrypted. */
   readonly dataKeyNumber: number;
+  /** Limits and guarantees; null: none. */
+  readonly qos: VolumeQos | null;
 }
 
 export interface ViewSources {
@@ -78,6 +81,7 @@ export function viewOf(record: VolumeRecord, sources: ViewSources): VolumeView {
     retainedAtMs: row.retained?.sinceMs ?? 0,
     reclaimPolicy: sources.reclaimPolicyOf(record),
     dataKeyNumber: sealingNumberOf(row),
+    qos: row.qos,
   };
 }
 

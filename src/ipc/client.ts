@@ -9,6 +9,7 @@ import {
 } from './client-channel.js';
 import { ImportStream } from './client-import.js';
 import { KeyCalls } from './client-keys.js';
+import { QosCalls } from './client-qos.js';
 import { STREAM_IDLE_MS_MAX } from './client-limits.js';
 import {
   type ConfigResponse,
@@ -54,6 +55,8 @@ import { KeysClient } from './generated/keys.js';
 export class ControlClient implements Closable {
   readonly address: string;
   readonly keys: KeyCalls;
+  /** Quality of service. */
+  readonly qos: QosCalls;
   readonly #options: ChannelOptions;
   readonly #channel: ClientChannel;
   readonly #volumes: VolumesClient;
@@ -75,6 +78,7 @@ export class ControlClient implements Closable {
     this.#daemon = new DaemonClient(options.address, channel, shared);
     this.#channel = new ClientChannel(options, this.#volumes);
     this.keys = new KeyCalls({ channel: this.#channel, keys: new KeysClient(options.address, channel, shared) });
+    this.qos = new QosCalls(options.address, channel, shared, this.#channel);
   }
 
   /** The same daemon without the interruption, for work that must be finished or undone in order. Closed by itself. */

@@ -12,6 +12,18 @@ export interface OperationCounters {
   readonly inFlight: number;
 }
 
+/** What the limits of one volume are, and what they make its requests wait. Counters only grow, but for `waiting`. */
+export interface ThrottleMeasure {
+  /** Operations or bytes a second by name of the limit; those that are not set are left out. */
+  readonly limits: readonly { readonly name: string; readonly perSecond: number }[];
+  /** Time in which any request waited, milliseconds. */
+  readonly throttledMs: number;
+  /** Sum of what each request waited, milliseconds. */
+  readonly waitedMs: number;
+  readonly throttledRequests: number;
+  readonly waiting: number;
+}
+
 export interface VolumeMeasure {
   readonly id: string;
   readonly name: string;
@@ -22,6 +34,8 @@ export interface VolumeMeasure {
   readonly connections: number;
   /** null: it is not open. */
   readonly counters: OperationCounters | null;
+  /** null: it is not open. */
+  readonly throttle: ThrottleMeasure | null;
 }
 
 /** The journal, the map and the disk under them. Bytes, milliseconds, counts since start. */

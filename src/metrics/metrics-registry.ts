@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Measures } from './measures.js';
 import { SampleFamily } from './sample-family.js';
 import { StoreFamilies } from './store-families.js';
+import { ThrottleFamilies } from './throttle-families.js';
 import { VolumeFamilies } from './volume-families.js';
 
 export interface MetricsOptions {
@@ -19,6 +20,7 @@ const LAG_SAMPLE_MS = 200;
 export class MetricsRegistry {
   readonly #registry = new Registry();
   readonly #volumes: VolumeFamilies;
+  readonly #throttles = new ThrottleFamilies();
   readonly #store: StoreFamilies;
   #scrape: Promise<string> | undefined;
 
@@ -28,8 +30,10 @@ export class MetricsRegistry {
     const build = new SampleFamily('galleonfs_build_info', 'gauge', 'Always 1; the version is a label.');
     build.add({ version: options.version }, 1);
     this.#register([build], () => undefined);
-    this.#register(this.#volumes.families(), () => {
-      this.#volumes.collect(measures.volumes());
+    this.#register([...this.#volumes.families(), ...this.#throttles.families()], () => {
+      const volumes = measures.volumes();
+      this.#volumes.collect(volumes);
+      this.#throttles.collect(volumes);
     });
     this.#register(this.#store.families(), () => {
       this.#store.collect(measures.store());

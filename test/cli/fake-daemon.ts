@@ -30,6 +30,8 @@ import {
   VolumesService,
   type VolumesServer,
 } from '../../src/ipc/generated/control.js';
+import { type QosPolicy, type QosServer, QosService, type VolumeQosState } from '../../src/ipc/generated/qos.js';
+import { NO_QOS } from '../../src/model/qos-settings.js';
 import { fakeStatus, GOLDEN_EVENTS, GOLDEN_STATS, STORAGE_CLASSES } from './fixtures.js';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -48,6 +50,7 @@ export class FakeDaemon {
   readonly classes: StorageClass[] = structuredClone(STORAGE_CLASSES);
   /** Every call with its method's name, in order. */
   readonly calls: { readonly method: string; readonly request: unknown }[] = [];
+  readonly policies: QosPolicy[] = [];
   node: NodeStatus = fakeStatus();
   /** Imported data bytes that really crossed the connection. */
   importedBytes = 0;
@@ -64,6 +67,7 @@ export class FakeDaemon {
     writeFileSync(daemon.tokenFile, `${TOKEN}\n`, { mode: 0o600 });
     daemon.#server.addService(VolumesService, daemon.#volumesService());
     daemon.#server.addService(StorageClassesService, daemon.#classesService());
+    daemon.#server.addService(QosService, daemon.#qosService());
     daemon.#server.addService(DaemonService, daemon.#daemonService());
     const port = await new Promise<number>((resolve, reject) => {
       daemon.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
@@ -188,6 +192,44 @@ export class FakeDaemon {
       },
       content,
     );
+  }
+
+  /** It does as it is told; what makes sense is for the real one to say. */
+  #qosService(): QosServer {
+    const state = ({ id, name, qos }: Volume): VolumeQosState => ({
+      ...{ id, name, qos, waiting: 3, throttledSeconds: 1.25, throttledOperations: 7 },
+    });
+    return {
+      set: this.#unary('qosSet', ({ volume: reference, policy, change }) => {
+        const { volume } = this.#find(reference, false);
+        const from = this.policies.find(({ name }) => name === policy)?.settings ?? volume.qos?.settings ?? NO_QOS;
+        const given = Object.fromEntries(Object.entries(change ?? {}).filter(([, value]) => value !== undefined));
+        volume.qos = { policy, settings: { ...from, ...given } };
+        return state(volume);
+      }),
+      get: this.#unary('qosGet', ({ volume }) => state(this.#find(volume, false).volume)),
+      clear: this.#unary('qosClear', ({ volume: reference }) => {
+        const { volume } = this.#find(reference, false);
+        volume.qos = undefined;
+        return state(volume);
+      }),
+      createPolicy: this.#unary('createPolicy', ({ document }) => {
+        const { name, iops } = JSON.parse(document) as { name: string; iops: number };
+        const policy = { name, settings: { ...NO_QOS, iops }, createdAtMs: CREATED_MS };
+        this.policies.push(policy);
+        return policy;
+      }),
+      listPolicies: this.#unary('listPolicies', () => ({ policies: this.policies })),
+      getPolicy: this.#unary('getPolicy', ({ name }) => {
+        const found = this.policies.find((policy) => policy.name === name);
+        if (found === undefined) throw new FakeFailure(status.NOT_FOUND, `there is no policy "${name}"`);
+        return found;
+      }),
+      deletePolicy: this.#unary('deletePolicy', ({ name }) => {
+        this.policies.splice(0);
+        return { name };
+      }),
+    };
   }
 
   #volumesService(): VolumesServer {

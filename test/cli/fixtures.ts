@@ -114,6 +114,9 @@ export const GOLDEN_STATS: StatsSample = {
       writes: 20,
       readBytes: 40_960,
       writtenBytes: 81_920,
+      throttledSeconds: 0,
+      throttledOperations: 0,
+      waiting: 0,
     },
   ],
 };

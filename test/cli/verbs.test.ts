@@ -87,6 +87,7 @@ describe('volumes', () => {
         readOnly: true,
         connections: [{ address: '127.0.0.1:4242', since: '2026-01-02T03:04:06.006Z', inFlight: 3, transport: 'tcp' }],
       },
+      qos: null,
     };
     // Also the order of the keys, and nothing around the object.
     expect(stdout).toBe(`${JSON.stringify(golden, null, 2)}\n`);

@@ -37,7 +37,10 @@ function storeMeasure(): StoreMeasure {
 }
 
 function volume(counters: DeviceStatistics | null, name = 'web'): VolumeMeasure {
-  return { id: 'id-1', name, state: 'in-use', sizeBytes: 8192, allocatedBytes: 4096, connections: 2, counters };
+  return {
+    ...{ id: 'id-1', name, state: 'in-use', sizeBytes: 8192, allocatedBytes: 4096, connections: 2, counters },
+    throttle: null,
+  };
 }
 
 function registry(volumes: () => VolumeMeasure[]): MetricsRegistry {
@@ -68,6 +71,26 @@ describe('the metrics registry', () => {
     expect(lines).toContain(`${bucket}{${labels},operation="read",le="+Inf"} 2`);
     expect(lines).toContain(`galleonfs_volume_operation_duration_seconds_count{${labels},operation="read"} 2`);
     expect(lines.some((line) => line.startsWith(bucket) && line.includes('operation="trim"'))).toBe(false);
+  });
+
+  it('shows the limits of a volume, and what they make its requests wait', async () => {
+    const waited = { throttledMs: 1500, waitedMs: 90_000, throttledRequests: 60, waiting: 5 };
+    const limits = [{ name: 'write_iops', perSecond: 100 }];
+    const volumes = [
+      { ...volume(null), throttle: { ...waited, limits } },
+      {
+        ...volume(null, 'free'),
+        throttle: { throttledMs: 0, waitedMs: 0, throttledRequests: 0, waiting: 0, limits: [] },
+      },
+    ];
+    const lines = (await registry(() => volumes).text()).split('\n');
+    const labels = 'volume="web",volume_id="id-1"';
+    expect(lines).toContain(`galleonfs_volume_qos_limit{${labels},limit="write_iops"} 100`);
+    expect(lines).toContain(`galleonfs_volume_throttled_seconds_total{${labels}} 1.5`);
+    expect(lines).toContain(`galleonfs_volume_throttle_wait_seconds_total{${labels}} 90`);
+    expect(lines).toContain(`galleonfs_volume_throttled_operations_total{${labels}} 60`);
+    expect(lines).toContain(`galleonfs_volume_throttled_in_flight_operations{${labels}} 5`);
+    expect(lines.some((line) => line.includes('thrott') && line.includes('"free"'))).toBe(false);
   });
 
   it('shows the store in base units, and the process', async () => {

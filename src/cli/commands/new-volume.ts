@@ -4,6 +4,7 @@ import type { CreateVolumeRequest } from '../../ipc/generated/control.js';
 import { usageError } from '../cli-error.js';
 import type { OptionSpecs, OptionValues } from '../option-spec.js';
 import { parseCount, parseLabels } from '../option-values.js';
+import { changesQos, QOS_OPTIONS, qosChangeOf } from '../qos-options.js';
 
 const VOLUME_TYPES = ['ephemeral', 'persistent', 'shared'];
 
@@ -19,6 +20,13 @@ export const NEW_VOLUME_OPTIONS = {
   'volume-type': { kind: 'text', alias: 't', summary: 'default: persistent', choices: VOLUME_TYPES },
   replicas: { kind: 'text', alias: 'r', summary: 'copies wanted (default: as the class says)', value: 'N' },
   label: { kind: 'texts', alias: 'l', summary: 'a label', value: 'KEY=VALUE' },
+  'qos-policy': {
+    kind: 'text',
+    summary: 'limits and guarantees it is born with (default: as the class says)',
+    value: 'POLICY',
+    completes: 'qos-policy',
+  },
+  ...QOS_OPTIONS,
   'block-size': { kind: 'text', summary: 'block size, 4K to 64K (default: as the daemon says)', value: 'SIZE' },
 } as const satisfies OptionSpecs;
 
@@ -38,6 +46,8 @@ export function newVolumeRequest(
   sizeBytes: number,
   options: OptionValues<typeof NEW_VOLUME_OPTIONS>,
 ): CreateVolumeRequest {
+  const change = qosChangeOf(options);
+  const policy = options['qos-policy'] ?? '';
   return {
     name,
     sizeBytes,
@@ -46,5 +56,6 @@ export function newVolumeRequest(
     replicas: options.replicas === undefined ? 0 : parseCount('--replicas', options.replicas, 1),
     labels: parseLabels('--label', options.label),
     blockBytes: options['block-size'] === undefined ? 0 : parseSize(options['block-size']),
+    ...(policy !== '' || changesQos(change) ? { qos: { policy, change } } : {}),
   };
 }

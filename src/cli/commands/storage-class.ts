@@ -1,15 +1,10 @@
-import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { errnoOf, messageOf } from '../../base/errors.js';
 import type { StorageClass } from '../../ipc/generated/control.js';
-import { CliError, failure } from '../cli-error.js';
 import { command } from '../command.js';
+import { readDocumentFile } from '../document-file.js';
 import type { Output } from '../output/output.js';
 import type { Column } from '../output/table.js';
 import { toIso } from '../output/volume-view.js';
-
-/** Beyond any real class by far; a volume image given by mistake is not read into memory. */
-const DOCUMENT_BYTES_MAX = 1024 * 1024;
 
 const CLASS = { summary: 'name of the class', required: true, completes: 'storage-class' } as const;
 
@@ -41,7 +36,7 @@ export const storageClassCreate = command({
   words: { file: { summary: 'the file; examples/ has some', required: true, completes: 'file' } },
   options: {},
   async run({ file }, _options, session) {
-    const document = await readDocument(session.path(file), file);
+    const document = await readDocumentFile(session.path(file), file, 'a storage class');
     const made = await (await session.client()).createStorageClass({ document, fileName: basename(file) });
     session.output.answer(toClassView(made), () => `storage class ${made.name} created`);
   },
@@ -57,18 +52,6 @@ export const storageClassDelete = command({
     session.output.answer({ name }, () => `storage class ${name} deleted`);
   },
 });
-
-async function readDocument(path: string, shown: string): Promise<string> {
-  try {
-    const { size } = await stat(path);
-    if (size > DOCUMENT_BYTES_MAX) throw failure(`${shown} is too large for a storage class; is it the right file?`);
-    return await readFile(path, 'utf8');
-  } catch (thrown) {
-    if (thrown instanceof CliError) throw thrown;
-    if (errnoOf(thrown) === 'ENOENT') throw failure(`there is no file ${shown}`, thrown);
-    throw failure(`${shown} cannot be read: ${messageOf(thrown)}`, thrown);
-  }
-}
 
 function toClassView(of: StorageClass): object {
   return {
@@ -114,6 +97,7 @@ function classFacts(of: StorageClass, output: Output): string {
     ['consistency', of.consistencyLevel],
     ['reclaim policy', of.reclaimPolicy],
     ['binding', of.volumeBindingMode],
+    ['qos policy', of.parameters['qos_policy'] ?? ''],
     ['mount options', of.mountOptions.join(', ')],
     ['topologies', of.allowedTopologies.map(({ key, values }) => `${key}: ${values.join(', ')}`).join('; ')],
     ['created', of.createdAtMs > 0 ? toIso(of.createdAtMs) : ''],

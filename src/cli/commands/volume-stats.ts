@@ -5,6 +5,7 @@ import { usageError } from '../cli-error.js';
 import { command } from '../command.js';
 import { parseCount } from '../option-values.js';
 import type { Output } from '../output/output.js';
+import { formatLimits, toQosView } from '../output/qos-text.js';
 import type { Column } from '../output/table.js';
 import { toIso } from '../output/volume-view.js';
 
@@ -65,7 +66,11 @@ function watchMs(watch: string): number {
 }
 
 function toSampleView(sample: StatsSample): object {
-  return { at: toIso(sample.atMs), seconds: sample.seconds, volumes: sample.volumes.map((of) => ({ ...of })) };
+  return {
+    at: toIso(sample.atMs),
+    seconds: sample.seconds,
+    volumes: sample.volumes.map((of) => ({ ...of, qos: toQosView(of.qos) })),
+  };
 }
 
 function statsTable(sample: StatsSample, output: Output): string {
@@ -81,11 +86,19 @@ function statsTable(sample: StatsSample, output: Output): string {
     { title: 'R P99', value: (of) => formatLatency(of.readLatencyMsP99), align: 'right', dropOrder: 2 },
     { title: 'W P50', value: (of) => formatLatency(of.writeLatencyMsP50), align: 'right', dropOrder: 3 },
     { title: 'W P99', value: (of) => formatLatency(of.writeLatencyMsP99), align: 'right', dropOrder: 2 },
+    { title: 'LIMITS', value: (of) => formatLimits(of.qos?.settings) || '-', widthMin: 8, dropOrder: 6 },
+    { title: 'THROTTLED', value: (of) => formatThrottled(of, sample.seconds), align: 'right', dropOrder: 5 },
     { title: 'CLIENTS', value: (of) => String(of.clients), align: 'right', dropOrder: 1 },
     { title: 'IN FLIGHT', value: (of) => String(of.inFlight), align: 'right', dropOrder: 5 },
     { title: 'ERRORS', value: (of) => String(of.errors), align: 'right', dropOrder: 1 },
   ];
   return output.table(columns, sample.volumes);
+}
+
+/** Share of the time in which requests waited for the limits. */
+function formatThrottled({ qos, throttledSeconds }: VolumeStats, seconds: number): string {
+  if (qos === undefined && throttledSeconds === 0) return '-';
+  return `${String(Math.round((100 * throttledSeconds) / Math.max(seconds, throttledSeconds, 0.001)))}%`;
 }
 
 function formatRate(perSecond: number): string {

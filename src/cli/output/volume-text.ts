@@ -3,6 +3,7 @@ import type { Volume } from '../../ipc/generated/control.js';
 import type { Colours, Output } from './output.js';
 import type { Column } from './table.js';
 import { formatAge } from './age.js';
+import { qosFacts } from './qos-text.js';
 import { formatLabels, toIso } from './volume-view.js';
 
 /** The table of `gfs volume list`. */
@@ -46,6 +47,7 @@ export function volumeFacts(volume: Volume, output: Output): string {
     ['reclaim policy', volume.reclaimPolicy],
     ['protected', volume.protected ? 'yes' : 'no'],
     ['labels', formatLabels(volume.labels)],
+    ...qosFacts(volume.qos),
     ['created', toIso(volume.createdAtMs)],
     ['retained since', volume.retainedAtMs > 0 ? toIso(volume.retainedAtMs) : ''],
   ];

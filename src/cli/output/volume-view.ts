@@ -1,4 +1,5 @@
 import type { Connection, Volume, VolumeExport } from '../../ipc/generated/control.js';
+import { type QosView, toQosView } from './qos-text.js';
 
 /** A volume as `-o json` shows it. Fields are added, never renamed or removed: scripts read this. */
 export interface VolumeView {
@@ -21,6 +22,7 @@ export interface VolumeView {
   readonly reclaimPolicy: string;
   readonly dataKeyNumber: number;
   readonly export: ExportView | null;
+  readonly qos: QosView | null;
 }
 
 export interface ExportView {
@@ -61,6 +63,7 @@ export function toVolumeView(volume: Volume): VolumeView {
     reclaimPolicy: volume.reclaimPolicy,
     dataKeyNumber: volume.dataKeyNumber,
     export: volume.export === undefined ? null : toExportView(volume.export),
+    qos: toQosView(volume.qos),
   };
 }
 

@@ -22,6 +22,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { NewVolumeQos, VolumeQos } from "./qos.js";
 
 export const protobufPackage = "galleon.v1";
 
@@ -93,6 +94,8 @@ export interface Volume {
   reclaimPolicy: string;
   /** 0: not encrypted */
   dataKeyNumber: number;
+  /** absent: neither limits nor guarantees */
+  qos?: VolumeQos | undefined;
 }
 
 export interface Volume_LabelsEntry {
@@ -112,6 +115,8 @@ export interface CreateVolumeRequest {
   labels: { [key: string]: string };
   /** 0: as the daemon says */
   blockBytes: number;
+  /** absent: as the class says */
+  qos?: NewVolumeQos | undefined;
 }
 
 export interface CreateVolumeRequest_LabelsEntry {
@@ -231,6 +236,16 @@ export interface VolumeStats {
   writes: number;
   readBytes: number;
   writtenBytes: number;
+  /** absent: neither limits nor guarantees */
+  qos?:
+    | VolumeQos
+    | undefined;
+  /** time in which requests waited for the limits */
+  throttledSeconds: number;
+  /** requests that had to */
+  throttledOperations: number;
+  /** requests that wait for the limits now */
+  waiting: number;
 }
 
 export interface StatsSample {
@@ -864,6 +879,7 @@ function createBaseVolume(): Volume {
     retainedAtMs: 0,
     reclaimPolicy: "",
     dataKeyNumber: 0,
+    qos: undefined,
   };
 }
 
@@ -922,6 +938,9 @@ export const Volume: MessageFns<Volume> = {
     }
     if (message.dataKeyNumber !== 0) {
       writer.uint32(144).uint32(message.dataKeyNumber);
+    }
+    if (message.qos !== undefined) {
+      VolumeQos.encode(message.qos, writer.uint32(322).fork()).join();
     }
     return writer;
   },
@@ -1086,6 +1105,14 @@ export const Volume: MessageFns<Volume> = {
             message.dataKeyNumber = reader.uint32();
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.qos = VolumeQos.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1171,6 +1198,7 @@ export const Volume: MessageFns<Volume> = {
         : isSet(object.data_key_number)
         ? globalThis.Number(object.data_key_number)
         : 0,
+      qos: isSet(object.qos) ? VolumeQos.fromJSON(object.qos) : undefined,
     };
   },
 
@@ -1236,6 +1264,9 @@ export const Volume: MessageFns<Volume> = {
     if (message.dataKeyNumber !== 0) {
       obj.dataKeyNumber = Math.round(message.dataKeyNumber);
     }
+    if (message.qos !== undefined) {
+      obj.qos = VolumeQos.toJSON(message.qos);
+    }
     return obj;
   },
 
@@ -1274,6 +1305,7 @@ export const Volume: MessageFns<Volume> = {
     message.retainedAtMs = object.retainedAtMs ?? 0;
     message.reclaimPolicy = object.reclaimPolicy ?? "";
     message.dataKeyNumber = object.dataKeyNumber ?? 0;
+    message.qos = (object.qos !== undefined && object.qos !== null) ? VolumeQos.fromPartial(object.qos) : undefined;
     return message;
   },
 };
@@ -1364,7 +1396,16 @@ export const Volume_LabelsEntry: MessageFns<Volume_LabelsEntry> = {
 };
 
 function createBaseCreateVolumeRequest(): CreateVolumeRequest {
-  return { name: "", sizeBytes: 0, storageClass: "", volumeType: "", replicas: 0, labels: {}, blockBytes: 0 };
+  return {
+    name: "",
+    sizeBytes: 0,
+    storageClass: "",
+    volumeType: "",
+    replicas: 0,
+    labels: {},
+    blockBytes: 0,
+    qos: undefined,
+  };
 }
 
 export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
@@ -1389,6 +1430,9 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
     });
     if (message.blockBytes !== 0) {
       writer.uint32(56).uint32(message.blockBytes);
+    }
+    if (message.qos !== undefined) {
+      NewVolumeQos.encode(message.qos, writer.uint32(322).fork()).join();
     }
     return writer;
   },
@@ -1465,6 +1509,14 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
             message.blockBytes = reader.uint32();
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.qos = NewVolumeQos.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1515,6 +1567,7 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
         : isSet(object.block_bytes)
         ? globalThis.Number(object.block_bytes)
         : 0,
+      qos: isSet(object.qos) ? NewVolumeQos.fromJSON(object.qos) : undefined,
     };
   },
 
@@ -1547,6 +1600,9 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
     if (message.blockBytes !== 0) {
       obj.blockBytes = Math.round(message.blockBytes);
     }
+    if (message.qos !== undefined) {
+      obj.qos = NewVolumeQos.toJSON(message.qos);
+    }
     return obj;
   },
 
@@ -1570,6 +1626,7 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
       {},
     );
     message.blockBytes = object.blockBytes ?? 0;
+    message.qos = (object.qos !== undefined && object.qos !== null) ? NewVolumeQos.fromPartial(object.qos) : undefined;
     return message;
   },
 };
@@ -3195,6 +3252,10 @@ function createBaseVolumeStats(): VolumeStats {
     writes: 0,
     readBytes: 0,
     writtenBytes: 0,
+    qos: undefined,
+    throttledSeconds: 0,
+    throttledOperations: 0,
+    waiting: 0,
   };
 }
 
@@ -3256,6 +3317,18 @@ export const VolumeStats: MessageFns<VolumeStats> = {
     }
     if (message.writtenBytes !== 0) {
       writer.uint32(152).uint64(message.writtenBytes);
+    }
+    if (message.qos !== undefined) {
+      VolumeQos.encode(message.qos, writer.uint32(322).fork()).join();
+    }
+    if (message.throttledSeconds !== 0) {
+      writer.uint32(329).double(message.throttledSeconds);
+    }
+    if (message.throttledOperations !== 0) {
+      writer.uint32(336).uint64(message.throttledOperations);
+    }
+    if (message.waiting !== 0) {
+      writer.uint32(344).uint32(message.waiting);
     }
     return writer;
   },
@@ -3425,6 +3498,38 @@ export const VolumeStats: MessageFns<VolumeStats> = {
             message.writtenBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.qos = VolumeQos.decode(reader, reader.uint32());
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.throttledSeconds = reader.double();
+            continue;
+          }
+          case 42: {
+            if (tag !== 336) {
+              break;
+            }
+
+            message.throttledOperations = longToNumber(reader.uint64());
+            continue;
+          }
+          case 43: {
+            if (tag !== 344) {
+              break;
+            }
+
+            message.waiting = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3510,6 +3615,18 @@ export const VolumeStats: MessageFns<VolumeStats> = {
         : isSet(object.written_bytes)
         ? globalThis.Number(object.written_bytes)
         : 0,
+      qos: isSet(object.qos) ? VolumeQos.fromJSON(object.qos) : undefined,
+      throttledSeconds: isSet(object.throttledSeconds)
+        ? globalThis.Number(object.throttledSeconds)
+        : isSet(object.throttled_seconds)
+        ? globalThis.Number(object.throttled_seconds)
+        : 0,
+      throttledOperations: isSet(object.throttledOperations)
+        ? globalThis.Number(object.throttledOperations)
+        : isSet(object.throttled_operations)
+        ? globalThis.Number(object.throttled_operations)
+        : 0,
+      waiting: isSet(object.waiting) ? globalThis.Number(object.waiting) : 0,
     };
   },
 
@@ -3572,6 +3689,18 @@ export const VolumeStats: MessageFns<VolumeStats> = {
     if (message.writtenBytes !== 0) {
       obj.writtenBytes = Math.round(message.writtenBytes);
     }
+    if (message.qos !== undefined) {
+      obj.qos = VolumeQos.toJSON(message.qos);
+    }
+    if (message.throttledSeconds !== 0) {
+      obj.throttledSeconds = floatToJson(message.throttledSeconds);
+    }
+    if (message.throttledOperations !== 0) {
+      obj.throttledOperations = Math.round(message.throttledOperations);
+    }
+    if (message.waiting !== 0) {
+      obj.waiting = Math.round(message.waiting);
+    }
     return obj;
   },
 
@@ -3599,6 +3728,10 @@ export const VolumeStats: MessageFns<VolumeStats> = {
     message.writes = object.writes ?? 0;
     message.readBytes = object.readBytes ?? 0;
     message.writtenBytes = object.writtenBytes ?? 0;
+    message.qos = (object.qos !== undefined && object.qos !== null) ? VolumeQos.fromPartial(object.qos) : undefined;
+    message.throttledSeconds = object.throttledSeconds ?? 0;
+    message.throttledOperations = object.throttledOperations ?? 0;
+    message.waiting = object.waiting ?? 0;
     return message;
   },
 };

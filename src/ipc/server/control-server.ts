@@ -6,6 +6,7 @@ import { errnoOf, messageOf } from '../../base/errors.js';
 import { CloseStack, type Closable } from '../../base/lifecycle.js';
 import type { Log } from '../../base/log.js';
 import type { ControlPlane } from '../../control/control-plane.js';
+import { QosService } from '../generated/qos.js';
 import { DaemonService, StorageClassesService, VolumesService } from '../generated/control.js';
 import { KeysService } from '../generated/keys.js';
 import { CallGate } from './call-gate.js';
@@ -23,6 +24,7 @@ import {
   SHUTDOWN_MS_MAX,
   UNPROVEN_CONNECTIONS_MAX,
 } from './limits.js';
+import { qosService } from './qos-service.js';
 import type { ServerCertificates } from './server-credentials.js';
 import { ServerError } from './server-error.js';
 import { storageClassesService } from './storage-classes-service.js';
@@ -111,6 +113,7 @@ export class ControlServer implements Closable {
     server.addService(VolumesService, volumesService(gate, plane));
     server.addService(StorageClassesService, storageClassesService(gate, plane.classes));
     server.addService(KeysService, keysService(gate, plane));
+    server.addService(QosService, qosService(gate, plane.qos));
     server.addService(DaemonService, daemonService(gate, plane, node));
     const credentials = certificates === null ? ServerCredentials.createInsecure() : certificates.credentials();
     const injector = server.createConnectionInjector(credentials);

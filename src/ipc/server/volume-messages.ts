@@ -10,10 +10,11 @@ import type {
   VolumeExport,
 } from '../generated/control.js';
 
-/** Nothing in it has been checked: control does that. */
+/** Nothing in it has been checked: control does that. */ import { toQos } from './qos-service.js';
+
 export function createRequestOf(message: CreateVolumeRequest): CreateRequest {
-  const { name, sizeBytes, storageClass, volumeType, replicas, labels, blockBytes } = message;
-  return { name, sizeBytes, storageClass, volumeType, replicas, labels, blockBytes };
+  const { name, sizeBytes, storageClass, volumeType, replicas, labels, blockBytes, qos } = message;
+  return { name, sizeBytes, storageClass, volumeType, replicas, labels, blockBytes, qos };
 }
 
 export function toVolume(view: VolumeView): Volume {
@@ -22,6 +23,7 @@ export function toVolume(view: VolumeView): Volume {
     replicas: { ...view.replicas },
     labels: { ...view.labels },
     export: view.export === null ? undefined : toExport(view.export),
+    qos: toQos(view.qos),
   };
 }
 
@@ -34,5 +36,5 @@ export function toDeleteResponse({ id, name, outcome, detail }: Removal): Delete
 }
 
 export function toStatsSample(sample: Sample): StatsSample {
-  return { ...sample, volumes: sample.volumes.map((volume) => ({ ...volume })) };
+  return { ...sample, volumes: sample.volumes.map((volume) => ({ ...volume, qos: toQos(volume.qos) })) };
 }
