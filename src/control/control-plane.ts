@@ -226,7 +226,9 @@ export class ControlPlane implements Closable {
     const { serving } = record;
     if (serving.state === 'locked') {
       const remedy =
-        retry === null ? 'give the daemon the right key provider and restart it' : 'none needed: it is tried again';
+        retry === null
+          ? 'give the daemon the right key provider and restart it; for a master key that is lost there is `gfs key import-recovery`'
+          : 'none needed: it is tried again';
       return { subject, reason: `locked: ${serving.reason}`, remedy, ...again, lastError: serving.reason };
     }
     if (serving.state === 'damaged') {

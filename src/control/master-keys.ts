@@ -1,7 +1,7 @@
 import { messageOf } from '../base/errors.js';
 import type { Clock, Random } from '../base/clock.js';
 import type { KeyVault, RotationOutcome } from '../crypto/data-key-vault.js';
-import { settingsOf, sameSettings, type ProviderSettings } from '../crypto/provider-settings.js';
+import { flagsOf, type ProviderSettings, sameSettings, settingsOf } from '../crypto/provider-settings.js';
 import { encodeRecovery, type RecoverableKey } from '../crypto/recovery-file.js';
 import { decodeWrappedKey } from '../crypto/wrapped-key-record.js';
 import type { Caller } from './caller.js';
@@ -83,10 +83,13 @@ const UNFINISHED = 'change of the master key';
 /** The verbs of `gfs key` that are about the node as a whole. Failures are ControlError. */
 export class MasterKeys {
   readonly #nodeId: string;
+  /** What this daemon was started with. */
+  readonly #startedWith: ProviderSettings;
   readonly #dependencies: MasterKeysDependencies;
 
   constructor(options: { readonly nodeId: string }, dependencies: MasterKeysDependencies) {
     this.#nodeId = options.nodeId;
+    this.#startedWith = settingsOf(dependencies.vault.provider);
     this.#dependencies = dependencies;
   }
 
@@ -216,20 +219,32 @@ export class MasterKeys {
     }
   }
 
-  /** What does not work and is about keys as a whole. */
+  /** What does not work, or will not after a restart, and is about keys as a whole. */
   problems(): Problem[] {
-    const { retries } = this.#dependencies;
+    const { retries, vault } = this.#dependencies;
+    const problems: Problem[] = [];
+    const settings = settingsOf(vault.provider);
+    if (!sameSettings(settings, this.#startedWith)) {
+      problems.push({
+        subject: 'keys',
+        reason:
+          'the master key was changed, and a start with the settings of this one would leave encrypted volumes locked',
+        remedy: `give the daemon ${flagsOf(settings)} (or the same in its file) from its next start on`,
+        lastError: '',
+        nextTryMs: 0,
+      });
+    }
     const retry = retries.stateOf(UNFINISHED);
-    if (retry === null) return [];
-    return [
-      {
+    if (retry !== null) {
+      problems.push({
         subject: 'keys',
         reason:
           'the new master key is in force, and copies under the old one are not all erased yet; no data key can be made meanwhile',
         remedy: 'none needed: it is tried again, and a start ends it too',
         lastError: retry.lastError,
         nextTryMs: retry.nextTryMs,
-      },
-    ];
+      });
+    }
+    return problems;
   }
 }

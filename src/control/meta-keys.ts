@@ -7,7 +7,7 @@
  *     control/making/ID            {}                    a volume that is being made: written before its key and layer
  *     control/class/NAME           StorageClass as JSON; built-in classes have none
  *     control/qos-policy/NAME      QosPolicy as JSON
- *     control/data-key/NUMBER      wrapped data key, as the vault gave it
+ *     control/data-key/NUMBER      wrapped data key, as the vault gave it; whose it is only rows say (key-needs.ts)
  *     control/data-key-counter     {"last":NUMBER}       the highest number ever used
  *     control/events/FIRST         JSON array of events, FIRST is the id of the first (16 digits)
  *

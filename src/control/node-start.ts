@@ -127,7 +127,7 @@ async function removeOrphans(
   }
   if (orphanLayers.length + orphanKeys.length + announced.length === 0) return [];
   log.info({ layers: orphanLayers.length, keys: orphanKeys.length }, 'removing what unfinished creations left');
-  // Layers before keys, as in every removal.
+  // In the order opposite to that of a creation: there was nobody who could have used them.
   const remove = async (): Promise<void> => {
     for (const { layer } of orphanLayers) await host.dropLayer(layer);
     await dataKeys.erase(orphanKeys);

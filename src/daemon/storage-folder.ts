@@ -7,7 +7,7 @@
  *   meta/       LMDB: the MetaStore
  *   map/        LMDB: leaves, layers, checkpoint
  *   journal/    segments
- *   keys/       master key or its parameters, second copies of wrapped data keys
+ *   keys/       master key or its parameters, second copies of wrapped data keys; see crypto/master-rotation.ts
  *   run/        control.token (0600), nbd.sock
  *   reserve     disk space held back for starting and deleting on a full disk
  */

@@ -29,7 +29,8 @@ export const keyRotateMaster = command({
     'Without options the provider stays as it is: `file` makes a new keys/master.key, `passphrase` reads the passphrase\n' +
     'again (write the new one into its file before), `command` wraps anew. With options it moves to another provider or\n' +
     'place; what the daemon then has to be started with is printed. Files and variables are those of the daemon.\n' +
-    'The old master key and what it wrapped are overwritten where they lie in the storage path.\n' +
+    'The old master key and what it wrapped are overwritten where they lie in the storage path. A key command is run twice\n' +
+    'for each data key; for many of them give a longer --timeout.\n' +
     'Examples:\n  gfs key rotate-master\n  gfs key rotate-master --provider passphrase --passphrase-file /etc/galleonfs/passphrase',
   words: {},
   options: {
