@@ -209,6 +209,9 @@ describe('a new master key', () => {
       TESTER,
     );
     expect(next).toMatchObject({ settings: { key_command: '/bin/kms' }, oldKeyFile: '/usb/key' });
+    expect(plane.problems()).toMatchObject([
+      { subject: 'keys', remedy: expect.stringMatching(/--key-provider command --key-command \/bin\/kms/) as string },
+    ]);
     expect(JSON.stringify([next, world.log.lines, await plane.masterKeys.status()])).not.toContain('1234');
   });
 

@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
+import { FileError } from '../../src/io/file-error.js';
 import type { Files } from '../../src/io/files.js';
 import { BLOCK_INTS, BLOCK_NUMBERS, type SealBatch } from '../../src/io/seal-batch.js';
 import type { LayerId, VolumeHandle, VolumeKeys } from '../../src/volume/volume-host.js';
+import { faultyFiles } from '../store/faulty-files.js';
 import { MIB, perform, StoreWorld } from '../store/store-world.js';
 
 const BLOCK = 4096;
@@ -39,11 +41,21 @@ describe('new keys for a volume in use', () => {
   let layer: LayerId;
   /** What each sealing key stands for. */
   let sealing: Map<number, string>;
+  /** Whether nothing can be made durable. */
+  let fails: boolean;
 
   beforeEach(async () => {
     ledger = new Ledger();
     sealing = new Map();
-    world = await StoreWorld.make({ files: ledger.watch });
+    fails = false;
+    world = await StoreWorld.make({
+      files: (real) =>
+        faultyFiles(ledger.watch(real), (call, path) =>
+          fails && call === 'sync' && path.includes('journal')
+            ? new FileError('gone', { code: 'IO', path, errno: 'EIO' })
+            : null,
+        ),
+    });
     const create = world.keys.createSealingKey.bind(world.keys);
     world.keys.createSealingKey = (keyring, number, salt) => {
       const id = create(keyring, number, salt);
@@ -125,6 +137,32 @@ describe('new keys for a volume in use', () => {
     const again = open(keysOf(Array.from({ length: 12 }, (_, at) => at + 1)), 2);
     for (let block = 0; block < blocks; block += 1) expect(await read(again, block)).toBe(last[block]);
     expectNoPairTwice();
+  });
+
+  it('holds over a store that reopens meanwhile: no pair twice, and what was acknowledged is there', async () => {
+    const handle = open(keysOf([1]), 1);
+    await write(handle, 0, 1);
+    for (let number = 2; number <= 5; number += 1) {
+      fails = true;
+      // Its bytes cannot be made durable, so the store reopens from what is on the disk, and it waits.
+      const lost = perform(handle, Operation.FLUSH, 0, 0).catch(() => undefined);
+      const numbers = Array.from({ length: number }, (_, at) => at + 1);
+      const writes = Array.from({ length: 8 }, (_, n) => write(handle, 8 + n, number).catch(() => undefined));
+      const rekeyed = handle.rekey(keysOf(numbers), async () => {
+        while (number % 2 === 0 && world.manager.report().state !== 'reopening') {
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      });
+      await lost;
+      fails = false;
+      await Promise.all([rekeyed, ...writes]);
+      const from = ledger.rows.length;
+      await write(handle, number, number);
+      expect(ledger.rows.slice(from).map((row) => numberOf(row.sealingKey))).toEqual([number]);
+      expect(await read(handle, number)).toBe(number);
+    }
+    expectNoPairTwice();
+    expect(new Set([...sealing.values()].map((text) => text.split('/')[1])).size).toBeGreaterThan(2);
   });
 
   it('changes nothing when the decision is not made', async () => {
