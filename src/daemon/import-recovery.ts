@@ -3,7 +3,7 @@
  * must be made where the next start looks for it, with the settings of that start, and because nothing may use or make
  * data keys while all of them get another master key from outside.
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import { messageOf } from '../base/errors.js';
 import { askHidden } from '../base/hidden-question.js';
@@ -67,13 +67,14 @@ async function recover(given: Arguments, settings: NodeSettings, closing: CloseS
   const bytes = await readFile(path).catch((thrown: unknown) => {
     throw refusal(`${given.file} cannot be read: ${messageOf(thrown)}`);
   });
-  // 1. The node is ours, and nobody wraps or opens a key meanwhile.
-  const folder = closing.push(await StorageFolder.open(storagePath, { files, clock, random }));
-  const meta = closing.push(await LmdbMetaStore.open({ path: folder.metaPath }, { clock }));
-  // 2. What the file holds, if it is for this node.
+  // 1. What the file holds: root may be the only one who can read it, and its passphrase.
   const passphrase = await passphraseOf(given);
   const content = await decodeRecovery(bytes, passphrase, given.file).finally(() => passphrase.fill(0));
   try {
+    // 2. The node is ours, and nobody wraps or opens a key meanwhile.
+    await becomeOwner(storagePath);
+    const folder = closing.push(await StorageFolder.open(storagePath, { files, clock, random }));
+    const meta = closing.push(await LmdbMetaStore.open({ path: folder.metaPath }, { clock }));
     if (content.nodeId !== folder.nodeId) {
       throw refusal(`${given.file} is the recovery file of node ${content.nodeId}, and this is node ${folder.nodeId}`);
     }
@@ -111,6 +112,17 @@ function report(
   }
   lines.push('start the daemon with the same key settings as here, and make a new copy of keys/', '');
   return lines.join('\n');
+}
+
+/** What is made here is the daemon's to read: a file of root's in its folder would keep it from starting. */
+async function becomeOwner(storagePath: string): Promise<void> {
+  const { uid, gid } = await stat(storagePath);
+  const ours = process.geteuid?.();
+  if (ours === uid) return;
+  if (ours !== 0) throw refusal(`${storagePath} belongs to user ${String(uid)}: run this as that user, or as root`);
+  process.setgroups?.([gid]);
+  process.setgid?.(gid);
+  process.setuid?.(uid);
 }
 
 function takeArguments(argv: readonly string[]): Arguments {

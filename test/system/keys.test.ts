@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { decodeRecovery } from '../../src/crypto/recovery-file.js';
@@ -329,6 +339,28 @@ test('a node whose master key is lost gets all of its data back from a recovery 
   const nowhere = ['key', 'import-recovery', file, '--storage-path', other, ...passphrase];
   expect((await daemon.gfs(...nowhere)).stderr).toMatch(/no node\.json/);
   expect((await daemon.gfs('key', 'import-recovery', '--storage-path', other)).status).toBe(2);
+});
+
+test.skipIf(process.getuid?.() !== 0)('what root recovers stays the property of the daemon (needs root)', async () => {
+  const daemon = await DaemonProcess.start({ atEnd: onTestFinished });
+  await daemon.volume('web', 16 * MIB);
+  const passphrase = ['--recovery-passphrase-file', secretFile(daemon, 'recovery-passphrase', RECOVERY_PASSPHRASE)];
+  const file = join(daemon.folder, 'node.recovery');
+  await daemon.gfsOk('key', 'export-recovery', file, ...passphrase);
+  await daemon.stop();
+  rmSync(join(daemon.storagePath, 'keys/master.key'));
+  // As a service with a user of its own has it.
+  const nobody = 65534;
+  chmodSync(daemon.folder, 0o711);
+  const names = ['.', ...readdirSync(daemon.storagePath, { recursive: true, encoding: 'utf8' })];
+  for (const name of names) chownSync(join(daemon.storagePath, name), nobody, nobody);
+  await daemon.gfsOk('key', 'import-recovery', file, '--storage-path', daemon.storagePath, ...passphrase);
+  const owners = readdirSync(daemon.storagePath, { recursive: true, encoding: 'utf8' }).map(
+    (name) => statSync(join(daemon.storagePath, name)).uid,
+  );
+  expect(new Set(owners)).toEqual(new Set([nobody]));
+  await daemon.start();
+  expect((await daemon.json('volume', 'get', 'web')).state).toBe('available');
 });
 
 test('keys are explained, completed, and asked for in the right order', async () => {
