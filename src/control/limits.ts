@@ -15,6 +15,9 @@ export const QOS_POLICIES_MAX = 1_000;
 export const KEY_LOADS_MAX = 16;
 /** Shortest passphrase of a recovery file, bytes: whoever has the file can guess as often as they like. */
 export const RECOVERY_PASSPHRASE_BYTES_MIN = 12;
+/** How long one run of a key command may be allowed to take. */
+export const KEY_COMMAND_TIMEOUT_MS_MIN = 100;
+export const KEY_COMMAND_TIMEOUT_MS_MAX = 600_000;
 /** Data keys of one volume: one that seals new writes, and those that old blocks need. */
 export const DATA_KEYS_PER_VOLUME_MAX = 1_000;
 /** A reference shorter than this is never taken for a prefix of an id. */

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import type { KeyProviderOptions, PassphraseSource } from '../crypto/key-provider.js';
 import { invalid } from './control-error.js';
+import { KEY_COMMAND_TIMEOUT_MS_MAX, KEY_COMMAND_TIMEOUT_MS_MIN } from './limits.js';
 
 /** The master key that is wanted, as a client names it; '' and empty where it says nothing. Paths are the daemon's, absolute. */
 export interface MasterKeyRequest {
@@ -37,8 +38,7 @@ export function providerOf(request: MasterKeyRequest, inUse: KeyProviderOptions)
           'the key provider "command" needs --key-command: the program that wraps and unwraps',
         );
       }
-      const timeout = request.keyCommandTimeoutMs === 0 ? {} : { timeoutMs: request.keyCommandTimeoutMs };
-      return { provider, argv: [...request.keyCommand], ...timeout };
+      return { provider, argv: [...request.keyCommand], ...timeoutOf(request) };
     }
     default:
       throw invalid('provider', `"${provider}" is no key provider: file, passphrase or command`);
@@ -57,6 +57,13 @@ function belongings(request: MasterKeyRequest): Record<string, string> {
 
 function belongsTo(option: string, provider: string): boolean {
   return option.startsWith(provider) || option === `key-${provider}`;
+}
+
+function timeoutOf({ keyCommandTimeoutMs: timeoutMs }: MasterKeyRequest): { readonly timeoutMs?: number } {
+  if (timeoutMs === 0) return {};
+  if (timeoutMs >= KEY_COMMAND_TIMEOUT_MS_MIN && timeoutMs <= KEY_COMMAND_TIMEOUT_MS_MAX) return { timeoutMs };
+  const [least, most] = [`${KEY_COMMAND_TIMEOUT_MS_MIN} ms`, `${KEY_COMMAND_TIMEOUT_MS_MAX / 1000} s`];
+  throw invalid('key-command-timeout', `--key-command-timeout is between ${least} and ${most}`);
 }
 
 function passphraseSource(request: MasterKeyRequest): PassphraseSource {

@@ -219,6 +219,7 @@ describe('a new master key', () => {
     [{ provider: 'vault' }, /no key provider/],
     [{ provider: 'passphrase' }, /needs one of/],
     [{ provider: 'command' }, /needs --key-command/],
+    [{ provider: 'command', keyCommand: ['/bin/kms'], keyCommandTimeoutMs: 5 }, /between 100 ms and 600 s/],
     [{ provider: 'passphrase', keyFile: '/x' }, /--key-file does not go with/],
     [{ passphraseFile: '/x' }, /--passphrase-file does not go with the key provider "file"/],
     [{ keyFile: 'relative' }, /not an absolute path/],

@@ -112,7 +112,7 @@ export class ControlServer implements Closable {
     });
     server.addService(VolumesService, volumesService(gate, plane));
     server.addService(StorageClassesService, storageClassesService(gate, plane.classes));
-    server.addService(KeysService, keysService(gate, plane));
+    server.addService(KeysService, keysService(gate, plane, { local: isLoopback(host) }));
     server.addService(QosService, qosService(gate, plane.qos));
     server.addService(DaemonService, daemonService(gate, plane, node));
     const credentials = certificates === null ? ServerCredentials.createInsecure() : certificates.credentials();

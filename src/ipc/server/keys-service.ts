@@ -1,17 +1,33 @@
+import { status } from '@grpc/grpc-js';
 import type { ControlPlane } from '../../control/control-plane.js';
 import type { KeyStatus, VolumeKeysView } from '../../control/master-keys.js';
 import type { EncryptionChange } from '../../control/volume-encryption.js';
 import type { KeysServer, KeyStatusResponse, VolumeKeys, VolumeKeysResponse } from '../generated/keys.js';
 import type { CallGate } from './call-gate.js';
 import { unary } from './call-handlers.js';
+import { CallRefused } from './to-status.js';
 
 const ALGORITHM = 'AES-256-GCM';
 
-/** The service Keys of keys.proto. */
-export function keysService(gate: CallGate, { masterKeys, encryption }: ControlPlane): KeysServer {
+/**
+ * The service Keys of keys.proto. `local`: whoever calls is on this machine, and so may name a program that the daemon runs;
+ * over the network the token is for volumes, not for running programs here.
+ */
+export function keysService(
+  gate: CallGate,
+  { masterKeys, encryption }: ControlPlane,
+  { local }: { readonly local: boolean },
+): KeysServer {
   return {
     status: unary(gate, async () => toStatus(await masterKeys.status())),
     rotateMaster: unary(gate, async (request, caller) => {
+      if (!local && request.keyCommand.length > 0) {
+        throw new CallRefused(
+          status.FAILED_PRECONDITION,
+          'a daemon whose control API listens on the network takes no key command over it: start it with a loopback ' +
+            '--ipc-address for this change',
+        );
+      }
       const { settings, ...rotation } = await masterKeys.rotate(request, caller);
       return { ...rotation, settings: { settings: { ...settings } } };
     }),
