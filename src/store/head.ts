@@ -5,6 +5,7 @@ import { PLAIN_KEY_NUMBER, type BlockKeys, type KeyringId } from '../io/block-ke
 import type { Engine } from './engine.js';
 import { LEAF_BLOCKS } from './limits.js';
 import { UNLOADED } from './location.js';
+import { childrenOf } from './map/layer-tree.js';
 import type { Layer } from './map/layer.js';
 import type { ReadQueue, ReadSource } from './read-queue.js';
 import type { SealingKey } from './sealing-keys.js';
@@ -125,7 +126,13 @@ export class Head implements ReadSource, WriteSource {
     // A snapshot whose record was lost has not been taken.
     if (!engine.map.layers.has(this.layerId) && this.#layerBefore !== 0) this.layerId = this.#layerBefore;
     this.#layerBefore = 0;
+    const wrote = this.layer.state === 'head';
     this.layer = layerOf(engine, this.layerId);
+    if (wrote && this.layer.state !== 'head') {
+      // The append of a snapshot failed, yet its record is there: the snapshot has been taken, and its child is the head.
+      this.layer = childrenOf(engine.map.layers, this.layer).reduce((a, b) => (b.id > a.id ? b : a));
+      this.layerId = this.layer.id;
+    }
     this.sealing = engine.sealing.hold(this.keyring, this.#keyNumber);
     if (newest >= engine.recovery.sequence) this.#lost = true;
   }

@@ -33,6 +33,7 @@ export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage>
   let exclusiveBlocks = 0;
   let referencedBlocks = 0;
   for await (const leaves of leafSlices(engine, chain, [...chain, ...children], 0)) {
+    map.demandOpen();
     for (const leaf of leaves) {
       for (const entry of map.views.shown(layer, leaf)) if (entry > 0) referencedBlocks += 1;
       const own = map.views.own(layer, leaf)?.slice();
@@ -68,6 +69,7 @@ export async function differenceOf(
   ];
   const ranges: { first: number; count: number; data: boolean }[] = [];
   for await (const leaves of leafSlices(engine, apart, [...later, ...earlier], Math.floor(firstBlock / LEAF_BLOCKS))) {
+    map.demandOpen();
     for (const leaf of leaves) {
       const now = map.views.shown(to, leaf);
       const before = from === null ? null : map.views.shown(from, leaf);

@@ -43,13 +43,19 @@ export class LayerVerbs {
     return layer.id;
   }
 
-  /** Grows a head. Throws StoreError UNKNOWN_LAYER, FULL, IO, CLOSED. */
-  async grow(id: number, sizeBlocks: number): Promise<void> {
+  /**
+   * Grows what `layerOf` says is the head when its turn has come: it may freeze while this waits. Throws StoreError
+   * UNKNOWN_LAYER, FROZEN, FULL, IO, CLOSED.
+   */
+  async grow(layerOf: () => number, sizeBlocks: number): Promise<void> {
     const engine = await this.#io.whenReady();
-    const layer = theLayer(engine, id);
+    let layer = theLayer(engine, layerOf());
     if (sizeBlocks <= layer.sizeBlocks) return;
     await this.#perform(engine, {
-      refusal: () => notHead(layer),
+      refusal: () => {
+        layer = engine.map.layers.get(layerOf()) ?? layer;
+        return notHead(layer);
+      },
       add: (batch) => batch.addVerb(RecordKind.OPEN, layer, sizeBlocks, layer.parent),
       publish: () => {
         layer.sizeBlocks = Math.max(layer.sizeBlocks, sizeBlocks);

@@ -116,9 +116,13 @@ export class LayerScrub {
         const layer = this.#layerFrom(store, position.layer);
         if (layer === null) return;
         if (layer.id !== position.layer) position = { layer: layer.id, leaf: 0 };
-        for await (const step of this.#layer(store, layer, position.leaf)) {
-          ({ position } = step);
-          yield step;
+        try {
+          for await (const step of this.#layer(store, layer, position.leaf)) {
+            ({ position } = step);
+            yield step;
+          }
+        } catch (thrown) {
+          if ((await this.#io.store()) === store) throw thrown;
         }
         // Cut off by a store that was reopened, it goes on where it was; else with the next layer.
         if (!signal.aborted && (await this.#io.store()) === store) position = { layer: layer.id + 1, leaf: 0 };
@@ -150,6 +154,7 @@ export class LayerScrub {
     for await (const leaves of leafSlices(store, [layer], [layer], fromLeaf)) {
       for (let at = 0; at < leaves.length; at += leavesMax) {
         if (layer.gone) return;
+        store.map.demandOpen();
         const taken = leaves.slice(at, at + leavesMax);
         const { slice, bad } = this.#gather(store, layer, taken);
         const position = { layer: layer.id, leaf: taken[0] };

@@ -304,22 +304,33 @@ export class Store implements Closable {
   }
 
   /** Bytes of a layer's blocks. Throws StoreError UNKNOWN_LAYER, CLOSED. */
-  blockBytesOf(layer: number): number {
-    if (this.#engine === null) throw closedError();
-    return layerIn(this.#engine, layer).blockBytes;
+  async blockBytesOf(layer: number): Promise<number> {
+    return layerIn(await this.#whenReady(), layer).blockBytes;
   }
 
   /** Throws StoreError UNKNOWN_LAYER, DAMAGED, CLOSED. */
-  async usage(layer: number): Promise<BlockUsage> {
-    const engine = await this.#whenReady();
-    return usageOf(engine, layerIn(engine, layer));
+  usage(layer: number): Promise<BlockUsage> {
+    return this.#compare((engine) => usageOf(engine, layerIn(engine, layer)));
   }
 
   /** `from` null: nothing. Throws StoreError UNKNOWN_LAYER, DAMAGED, CLOSED. */
-  async difference(from: number | null, to: number, firstBlock: number, rangesMax: number): Promise<Difference> {
-    const engine = await this.#whenReady();
-    const before = from === null ? null : layerIn(engine, from);
-    return differenceOf(engine, before, layerIn(engine, to), firstBlock, rangesMax);
+  difference(from: number | null, to: number, firstBlock: number, rangesMax: number): Promise<Difference> {
+    return this.#compare((engine) => {
+      const before = from === null ? null : layerIn(engine, from);
+      return differenceOf(engine, before, layerIn(engine, to), firstBlock, rangesMax);
+    });
+  }
+
+  /** Walks maps. A store that reopens meanwhile lets go of its map: then the walk begins again with the next. */
+  async #compare<T>(walk: (engine: Engine) => Promise<T>): Promise<T> {
+    for (;;) {
+      const engine = await this.#whenReady();
+      try {
+        return await walk(engine);
+      } catch (thrown) {
+        if (this.#state === 'ready' && this.#engine === engine) throw thrown;
+      }
+    }
   }
 
   /** Resolves to the engine when it serves. Throws StoreError CLOSED. */

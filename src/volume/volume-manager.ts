@@ -50,13 +50,13 @@ export class VolumeManager implements VolumeHost, Closable {
   }
 
   async usage(layer: LayerId): Promise<LayerUsage> {
+    const blockBytes = await this.#store.blockBytesOf(layer);
     const { exclusiveBlocks, referencedBlocks } = await this.#store.usage(layer);
-    const blockBytes = this.#store.blockBytesOf(layer);
     return { exclusiveBytes: exclusiveBlocks * blockBytes, referencedBytes: referencedBlocks * blockBytes };
   }
 
   async diff(from: LayerId | null, to: LayerId, fromOffsetBytes: number, rangesMax: number): Promise<ChangedRanges> {
-    const blockBytes = this.#store.blockBytesOf(to);
+    const blockBytes = await this.#store.blockBytesOf(to);
     const first = Math.floor(fromOffsetBytes / blockBytes);
     const { ranges, next } = await this.#store.difference(from, to, first, rangesMax);
     return {
@@ -101,7 +101,7 @@ export class VolumeManager implements VolumeHost, Closable {
           head,
           clock: this.#clock,
           fair: this.#fair,
-          grow: (sizeBlocks) => this.#store.layers.grow(head.layerId, sizeBlocks),
+          grow: (sizeBlocks) => this.#store.layers.grow(() => head.layerId, sizeBlocks),
           scrub: (request, demandOpen) => scrubHead(this.#store, head, request, demandOpen),
           release: async () => {
             await this.#store.closeHead(head);

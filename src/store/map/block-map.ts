@@ -43,6 +43,9 @@ export class BlockMap {
   /** Highest id of a layer that anything is stored of. */
   layerMaxStored = 0;
   readonly #fetches: LeafFetches;
+  /** Of walks over the map. */
+  readonly #prefetches = new Set<Promise<void>>();
+  #drained = false;
   /** Look-ups of blocks that memory answered, and those that need the stored leaf first. */
   hits = 0;
   misses = 0;
@@ -231,9 +234,15 @@ export class BlockMap {
     this.#fetches.fetch(layer, leaf, done);
   }
 
-  /** Resolves when no fetch is under way: the database must not be closed under one. */
-  drain(): Promise<void> {
-    return this.#fetches.drain();
+  /** Ends walks over the map. Resolves when no fetch is under way: the database must not be closed under one. */
+  async drain(): Promise<void> {
+    this.#drained = true;
+    await Promise.allSettled([this.#fetches.drain(), ...this.#prefetches]);
+  }
+
+  /** Asked in each turn of a walk before it reads. Throws StoreError CLOSED: the database may be closed by now. */
+  demandOpen(): void {
+    if (this.#drained) throw new StoreError('the map is being closed', { code: 'CLOSED' });
   }
 
   #load(layer: Layer, leaf: number): void {
@@ -242,12 +251,19 @@ export class BlockMap {
     else if (!layer.views.has(leaf)) this.views.build(layer, leaf);
   }
 
-  /** Brings what is stored of leaves of these layers into memory's reach, off the event loop. */
-  prefetchOwn(layers: readonly Layer[], leaves: readonly number[]): Promise<void> {
+  /** Brings what is stored of leaves of these layers into memory's reach, off the event loop. Throws StoreError CLOSED. */
+  async prefetchOwn(layers: readonly Layer[], leaves: readonly number[]): Promise<void> {
+    this.demandOpen();
     const keys = layers.flatMap((layer) =>
       leaves.filter((leaf) => layer.filter.has(leaf)).map((leaf) => leafKey(layer.id, leaf)),
     );
-    return this.#rows.prefetch(keys);
+    const prefetch = this.#rows.prefetch(keys);
+    this.#prefetches.add(prefetch);
+    try {
+      await prefetch;
+    } finally {
+      this.#prefetches.delete(prefetch);
+    }
   }
 
   /** Reads the stored leaf now (its pages should have been prefetched) and puts or merges it into the cache. */

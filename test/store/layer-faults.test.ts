@@ -1,0 +1,154 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { Operation } from '../../src/device/block-device.js';
+import { FileError } from '../../src/io/file-error.js';
+import type { Files } from '../../src/io/files.js';
+import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
+import { faultyFiles } from './faulty-files.js';
+import { Gate } from './gate.js';
+import { MapDisk, MemoryMapEnvironment } from './memory-map-environment.js';
+import { MIB, perform, StoreWorld, type WorldOptions } from './store-world.js';
+import { VolatileDisk, VolatileFiles } from './volatile-files.js';
+
+const BLOCK = 4096;
+const EIO = new FileError('injected', { code: 'IO', path: '', errno: 'EIO' });
+
+async function make(options: WorldOptions = {}): Promise<StoreWorld> {
+  const world = await StoreWorld.make(options);
+  onTestFinished(() => world.destroy());
+  await world.open();
+  return world;
+}
+
+const write = (handle: VolumeHandle, block: number, value: number): Promise<void> =>
+  perform(handle, Operation.WRITE, block * BLOCK, BLOCK, { data: new Uint8Array(BLOCK).fill(value) });
+
+async function valueAt(handle: VolumeHandle, block: number): Promise<number> {
+  const data = new Uint8Array(BLOCK);
+  await perform(handle, Operation.READ, block * BLOCK, BLOCK, { data });
+  return data[0];
+}
+
+describe('a snapshot that meets something', () => {
+  it('lets a growth through that was asked for before it was answered', async () => {
+    const world = await make();
+    const layer = await world.manager.createLayer(BLOCK, MIB);
+    const handle = world.volume(layer);
+    const freezing = world.manager.freeze([layer]);
+    await handle.expand(2 * MIB);
+    const [head] = await freezing;
+    expect(handle.sizeBytes).toBe(2 * MIB);
+    const sizes = world.manager.layers().map(({ layer: id, sizeBytes }) => [id, sizeBytes]);
+    expect(sizes).toEqual([
+      [layer, MIB],
+      [head, 2 * MIB],
+    ]);
+  });
+
+  it('has been taken when its append fails and its record is there all the same', async () => {
+    let failing = false;
+    // The bytes are in the file, and the call fails: an error of a later page, or of the machine between.
+    const files = (real: Files): Files =>
+      new Proxy(real, {
+        get(target, name: keyof Files): unknown {
+          if (name !== 'appendNow') return (target[name] as (...values: unknown[]) => unknown).bind(target);
+          return (...[file, offset, batch]: Parameters<Files['appendNow']>) => {
+            const status = target.appendNow(file, offset, batch);
+            if (!failing || batch.blockCount > 0) return status;
+            failing = false;
+            return -5;
+          };
+        },
+      });
+    const world = await make({ files });
+    const layer = await world.manager.createLayer(BLOCK, MIB);
+    const handle = world.volume(layer);
+    await write(handle, 0, 1);
+    failing = true;
+    const freezing = world.manager.freeze([layer]);
+    // Its record has its place in the queue; what comes now is behind it.
+    for (let n = 0; n < 5; n += 1) await Promise.resolve();
+    const behind = write(handle, 0, 2);
+    await expect(freezing).rejects.toMatchObject({ fault: { code: 'IO' } });
+    await behind;
+    await write(handle, 1, 3);
+    expect([await valueAt(handle, 0), await valueAt(handle, 1)]).toEqual([2, 3]);
+    const snapshot = world.volume(layer);
+    expect([await valueAt(snapshot, 0), await valueAt(snapshot, 1)]).toEqual([1, 0]);
+  });
+});
+
+// A closed lmdb that is read ends the process.
+describe('a walk over the map', () => {
+  const fetches = new Gate();
+  let events: string[];
+  let failing: boolean;
+
+  class HeldEnvironment extends MemoryMapEnvironment {
+    #closed = false;
+    override get(key: Uint8Array): Uint8Array | null {
+      if (this.#closed) events.push('read when closed');
+      return super.get(key);
+    }
+    override async prefetch(): Promise<void> {
+      if (this.#closed) events.push('fetched when closed');
+      await fetches.pass();
+      await super.prefetch();
+      events.push('fetched');
+    }
+    override async close(): Promise<void> {
+      this.#closed = true;
+      events.push('closed');
+      await super.close();
+    }
+  }
+
+  async function worldWithLayer(): Promise<{ world: StoreWorld; layer: LayerId; handle: VolumeHandle }> {
+    [events, failing] = [[], false];
+    const [disk, map] = [new VolatileDisk(), new MapDisk()];
+    const fault = (name: string): FileError | null => {
+      if (name !== 'sync' || !failing) return null;
+      failing = false;
+      return EIO;
+    };
+    const world = await make({
+      files: () => faultyFiles(new VolatileFiles({ disk }), fault),
+      openEnvironment: () => new HeldEnvironment({ disk: map }),
+    });
+    const layer = await world.manager.createLayer(BLOCK, 4 * MIB);
+    await write(world.volume(layer), 0, 1);
+    await world.close();
+    await world.open();
+    events.length = 0;
+    return { world, layer, handle: world.volume(layer) };
+  }
+
+  it('begins again with the map of a store that has reopened', async () => {
+    const { world, layer, handle } = await worldWithLayer();
+    fetches.shut();
+    const difference = world.manager.diff(null, layer, 0, 10);
+    await fetches.held();
+    failing = true;
+    await write(handle, 1, 2);
+    await expect(perform(handle, Operation.FLUSH, 0, 0)).rejects.toThrow('IO');
+    expect(events).toEqual([]);
+    fetches.open();
+    expect((await difference).ranges).toEqual([{ offsetBytes: 0, lengthBytes: 2 * BLOCK, data: true }]);
+    expect(events.slice(0, 2)).toEqual(['fetched', 'closed']);
+    expect(events).not.toContain('read when closed');
+    expect(events).not.toContain('fetched when closed');
+  });
+
+  it('ends when the store is closed', async () => {
+    const { world, layer } = await worldWithLayer();
+    fetches.shut();
+    const usage = expect(world.manager.usage(layer)).rejects.toMatchObject({ fault: { code: 'CLOSED' } });
+    await fetches.held();
+    const closing = world.close();
+    for (let n = 0; n < 200; n += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(events).not.toContain('closed');
+    fetches.open();
+    await usage;
+    await closing;
+    expect(events).not.toContain('read when closed');
+  });
+});
