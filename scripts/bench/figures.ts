@@ -1,6 +1,7 @@
 import type { Figure } from './figure.js';
 import { checkpointFigure } from './figures/checkpoint.js';
 import { idleFigure } from './figures/idle.js';
+import { qosFigure } from './figures/qos.js';
 import { recoveryFigure } from './figures/recovery.js';
 import { sustainedFigure } from './figures/sustained.js';
 import { terabyteFigure } from './figures/terabyte.js';
@@ -13,5 +14,6 @@ export const FIGURES: readonly Figure[] = [
   idleFigure,
   terabyteFigure,
   checkpointFigure,
+  qosFigure,
   sustainedFigure,
 ];

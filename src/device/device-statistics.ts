@@ -40,7 +40,7 @@ export class DeviceStatistics {
     this.latencyBuckets[operation * BUCKETS + bucket] += 1;
   }
 
-  /** A request that was not begun, because nobody waited for it any more. */
+  /** A request that was held back and refused, because its client has gone or its server ends: no failure to tell of. */
   abandoned(): void {
     this.inFlight -= 1;
   }

@@ -146,10 +146,13 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     return !this.#isBlocked;
   }
 
-  /** The client sends no more, so nobody will miss what it has not finished; what it asked for is still answered. */
+  /** The client sends no more: what was begun is still answered, what limits hold back is refused to who may have gone. */
   ended(): void {
     if (this.#state === 'finishing') this.#channel?.destroy();
-    else if (this.#state !== 'closed') this.#finish('the client closed the connection');
+    else if (this.#state !== 'closed') {
+      this.#finish('the client closed the connection');
+      this.#endWaiting('refuse');
+    }
   }
 
   written(): void {
@@ -169,8 +172,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
 
   completed(request: NbdRequest, fault: DeviceFault | null): void {
     this.#inFlight -= 1;
-    // Of what a volume held back from a client that has gone there is nothing to tell.
-    if (this.#state === 'closed' && fault?.code === 'CLOSED') this.#statistics.abandoned();
+    if (fault?.code === 'CLOSED' && this.#state !== 'serving') this.#statistics.abandoned();
     else this.#count(request, fault);
     if (this.#state === 'closed') {
       if (request.chunk !== null) this.#pool.release(request.chunk);
@@ -412,9 +414,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     this.#inFlight += 1;
     const { cookieHigh, cookieLow, offset, length } = header;
     this.#device.extents(offset, length, extentsMax).then(
-      (extents) => {
-        this.#sendExtents(cookieHigh, cookieLow, clipExtents(extents, length, extentsMax));
-      },
+      (extents) => this.#sendExtents(cookieHigh, cookieLow, clipExtents(extents, length, extentsMax)),
       (thrown: unknown) => {
         const fault = faultOf(thrown);
         this.#failures.report(this.#clock.monotonicMs(), null, offset, length, fault);

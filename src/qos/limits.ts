@@ -13,6 +13,10 @@ export const BUCKET_MS = 100;
  * throttled volume at a few hundred wakeups a second, whatever its rate.
  */
 export const TICK_MS = 4;
+/** ... and where the last of a long queue waits much longer anyway, no more often than this. */
+export const LONG_TICK_MS = 25;
+/** What a tick may be of the time that the last of the queue waits. */
+export const TICK_SHARE = 1 / 8;
 /** A timer is set again at the latest after this, so that no wait is longer than a timer can be. */
 export const WAIT_MS_MAX = 60_000;
 /** A request counts as one operation for each part of this size, its last one included. */
@@ -36,6 +40,7 @@ export const GUARANTEES_LOOKED_AT_MAX = 8;
 export const WEIGHT_IOPS = 1000;
 export const WEIGHT_BYTES = 64 * MIB;
 
-assert(TICK_MS * 2 <= BUCKET_MS, 'a bucket does not run over between two looks');
+assert(TICK_MS <= LONG_TICK_MS, 'a longer tick is longer');
+assert(LONG_TICK_MS * 2 <= BUCKET_MS, 'a bucket does not run over between two looks');
 assert(IN_STORE_BYTES_MAX >= OPERATION_BYTES, 'the store may have a whole operation');
 assert(REQUEST_COST_BYTES <= QUANTUM_BYTES, 'a turn serves a small request');

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../base/clock.js';
 import type { BlockRequest, WaitingEnd } from '../device/block-device.js';
-import { TICK_MS, WAIT_MS_MAX } from './limits.js';
+import { LONG_TICK_MS, TICK_MS, TICK_SHARE, WAIT_MS_MAX } from './limits.js';
 import { bytesOf, Direction, directionOf, operationsOf } from './request-cost.js';
 import { type Burst, RateLimit } from './rate-limit.js';
 import type { RequestSink } from './request-sink.js';
@@ -166,7 +166,8 @@ export class Throttle implements RequestSink {
   }
 
   #setTimer(nowMs: number, waitMs: number): void {
-    const delayMs = Math.min(Math.max(waitMs, TICK_MS), WAIT_MS_MAX);
+    const tickMs = Math.min(Math.max(waitMs * this.waiting * TICK_SHARE, TICK_MS), LONG_TICK_MS);
+    const delayMs = Math.min(Math.max(waitMs, tickMs), WAIT_MS_MAX);
     if (this.#timer !== null && this.#dueMs <= nowMs + delayMs) return;
     this.#stopTimer();
     this.#dueMs = nowMs + delayMs;

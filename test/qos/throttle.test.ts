@@ -123,9 +123,10 @@ describe('waiting requests', () => {
     for (let n = 0; n < 500; n += 1) throttle.submit(new TestRequest());
     // One of the throttle, one of the device that is busy with the first.
     expect(clock.pending - before).toBe(2);
-    clock.advance(400);
+    clock.advance(450);
     expect(throttle.waiting).toBe(0);
-    expect(wakeups).toBeLessThanOrEqual(101);
+    // 16 while many wait, then more often; without a least time between them it would be 400.
+    expect(wakeups).toBeLessThanOrEqual(60);
   });
 
   it('leave no timer behind when the last has gone', () => {
