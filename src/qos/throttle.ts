@@ -81,8 +81,7 @@ export class Throttle implements RequestSink {
   submit(request: BlockRequest): void {
     const nowMs = this.#clock.monotonicMs();
     const direction = directionOf(request);
-    const free = !this.#isPumping && this.waiting === 0;
-    if (free && this.#sharedWaitMs(nowMs, request) === 0 && this.#ownWaitMs(nowMs, request, direction) === 0) {
+    if (this.#isFree(nowMs, direction) && this.#waitMs(nowMs, request, direction) === 0) {
       this.#pay(request, direction);
       this.#next.submit(request);
       return;
@@ -113,6 +112,13 @@ export class Throttle implements RequestSink {
     this.#pump();
   };
 
+  /** Whether a request of a kind would overtake nobody whom it must not. */
+  #isFree(nowMs: number, direction: Direction): boolean {
+    if (this.waiting === 0) return !this.#isPumping;
+    const other = direction === Direction.READ ? Direction.WRITE : Direction.READ;
+    return !this.#isPumping && this.#waiting[direction].length === 0 && !this.#sharedBlocks(nowMs, other);
+  }
+
   /** Lets go on what may, then sets the timer for the next that will. */
   #pump(): void {
     // What a completed request's issuer submits in its place is seen by the loop that is running.
@@ -138,7 +144,7 @@ export class Throttle implements RequestSink {
     const queue = this.#waiting[direction];
     const request = queue.first();
     if (request === undefined) return Infinity;
-    const waitMs = Math.max(this.#sharedWaitMs(nowMs, request), this.#ownWaitMs(nowMs, request, direction));
+    const waitMs = this.#waitMs(nowMs, request, direction);
     if (waitMs > 0) return waitMs;
     queue.shift();
     this.#statistics.ended(nowMs, 1);
@@ -149,15 +155,12 @@ export class Throttle implements RequestSink {
 
   #sharedBlocks(nowMs: number, direction: Direction): boolean {
     const request = this.#waiting[direction].first();
-    return request !== undefined && this.#sharedWaitMs(nowMs, request) > 0;
+    return request !== undefined && scopeWaitMs(this.#total, nowMs, request) > 0;
   }
 
-  #sharedWaitMs(nowMs: number, request: BlockRequest): number {
-    return scopeWaitMs(this.#total, nowMs, request);
-  }
-
-  #ownWaitMs(nowMs: number, request: BlockRequest, direction: Direction): number {
-    return scopeWaitMs(this.#scopes[direction], nowMs, request);
+  #waitMs(nowMs: number, request: BlockRequest, direction: Direction): number {
+    const sharedMs = scopeWaitMs(this.#total, nowMs, request);
+    return Math.max(sharedMs, scopeWaitMs(this.#scopes[direction], nowMs, request));
   }
 
   #pay(request: BlockRequest, direction: Direction): void {

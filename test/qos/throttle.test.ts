@@ -83,6 +83,8 @@ describe('a limit', () => {
     clock.advance(10_000);
     expect(writer.completed / 10).toBeLessThan(105);
     expect(reader.completed / 10).toBeGreaterThan(90_000);
+    // Only writes have waited.
+    expect(statistics.read(10_000).throttledRequests).toBeLessThan(writer.completed + 33);
   });
 
   it('of both kinds together is held beside one of each', () => {

@@ -20,6 +20,9 @@ const ROUNDS = 3;
 /** What a second client has been running for when the first one is measured. */
 const LEAD_SECONDS = 1;
 
+const SMALL_BYTES = 4096;
+const LARGE_BYTES = 256 * 1024;
+
 const LOW_IOPS = 100;
 const GUARANTEED_IOPS = 5000;
 
@@ -35,7 +38,7 @@ const QOS_BARS = {
   guaranteeShare: 0.9,
 } as const;
 
-function reads(depth: number): FioWork {
+function reads(depth: number, requestBytes = SMALL_BYTES): FioWork {
   return {
     ...{
       kind: 'fio',
@@ -44,7 +47,7 @@ function reads(depth: number): FioWork {
       unit: 'IOPS',
       pattern: 'randread',
     },
-    ...{ requestBytes: 4096, depth, jobs: 1 },
+    ...{ requestBytes, depth, jobs: 1 },
   };
 }
 
@@ -68,8 +71,8 @@ class Client {
     return runFio(this.bed.children, this.#scratch, work, { uri, sizeBytes: this.sizeBytes, seconds, seed: 1, more });
   }
 
-  async rate(depth: number, seconds: number, more: readonly string[] = []): Promise<number> {
-    return (await this.run(reads(depth), seconds, more)).operationsPerSecond;
+  async rate(work: FioWork, seconds: number, more: readonly string[] = []): Promise<number> {
+    return (await this.run(work, seconds, more)).operationsPerSecond;
   }
 }
 
@@ -92,7 +95,7 @@ export const qosFigure: Figure = {
       clients.push(client);
     }
     const [limited, neighbour] = clients as [Client, Client];
-    const free = await limited.rate(32, seconds);
+    const free = await limited.rate(reads(32), seconds);
     say(`qos: ${Math.round(free)} reads/s without a limit`);
     const verdicts = [
       ...(await limitVerdicts(run, daemon, limited, free)),
@@ -122,7 +125,7 @@ async function limitVerdicts(
     await setIops(daemon, LIMITED, iops);
     const before = runSeconds(daemon.server.pid);
     const startMs = performance.now();
-    const rate = await limited.rate(128, limitSeconds);
+    const rate = await limited.rate(reads(128), limitSeconds);
     const cpuShare = ((runSeconds(daemon.server.pid) - before) * 1000) / (performance.now() - startMs);
     say(`qos: ${rate.toFixed(1)} reads/s at a limit of ${iops}, ${showPercent(cpuShare)} of a core`);
     verdicts.push(withinLimit(`rate at a limit of ${iops} iops for ${limitSeconds} s`, rate, iops));
@@ -155,10 +158,10 @@ async function neighbourVerdicts(
   await setIops(daemon, LIMITED, LOW_IOPS);
   const shares: number[] = [];
   for (let round = 0; round < (quick ? 1 : ROUNDS); round += 1) {
-    const alone = await neighbour.rate(32, seconds);
+    const alone = await neighbour.rate(reads(32), seconds);
     const [, beside] = await Promise.all([
-      limited.rate(128, seconds + LEAD_SECONDS),
-      setTimeout(LEAD_SECONDS * 1000).then(() => neighbour.rate(32, seconds)),
+      limited.rate(reads(128), seconds + LEAD_SECONDS),
+      setTimeout(LEAD_SECONDS * 1000).then(() => neighbour.rate(reads(32), seconds)),
     ]);
     shares.push(beside / alone);
     say(`qos: the neighbour had ${Math.round(alone)} reads/s, and ${Math.round(beside)} beside a throttled volume`);
@@ -177,24 +180,36 @@ async function guaranteeVerdicts(
 ): Promise<Verdict[]> {
   await daemon.client.qos.clear(LIMITED);
   const wanted = [`--rate_iops=${GUARANTEED_IOPS}`, '--rate_process=linear'];
-  const measure = async (): Promise<number> => {
+  /** What it gets of what it wants, while the other reads so many bytes at a time. */
+  const measure = async (floodBytes: number): Promise<number> => {
     const rates: number[] = [];
     for (let round = 0; round < (quick ? 1 : ROUNDS); round += 1) {
       const [flood, rate] = await Promise.all([
-        neighbour.rate(128, seconds + LEAD_SECONDS),
-        setTimeout(LEAD_SECONDS * 1000).then(() => limited.rate(16, seconds, wanted)),
+        neighbour.rate(reads(128, floodBytes), seconds + LEAD_SECONDS),
+        setTimeout(LEAD_SECONDS * 1000).then(() => limited.rate(reads(16), seconds, wanted)),
       ]);
-      say(`qos: ${Math.round(rate)} reads/s of ${GUARANTEED_IOPS} wanted, beside ${Math.round(flood)}`);
+      const beside = `${Math.round(flood)} of ${showKib(floodBytes)}`;
+      say(`qos: ${Math.round(rate)} reads/s of ${GUARANTEED_IOPS} wanted, beside ${beside}`);
       rates.push(rate);
     }
     return median(rates) / GUARANTEED_IOPS;
   };
-  const without = await measure();
+  const sizes = [SMALL_BYTES, LARGE_BYTES];
+  const without: number[] = [];
+  for (const bytes of sizes) without.push(await measure(bytes));
   await daemon.client.qos.set({ volume: LIMITED, policy: '', change: { guaranteedIops: GUARANTEED_IOPS } });
-  const share = await measure();
-  const what = `a guarantee of ${GUARANTEED_IOPS} iops beside a flood at depth 128`;
-  return [
-    atLeast(what, share, QOS_BARS.guaranteeShare, showPercent),
-    told('the same without the guarantee', without, showPercent),
-  ];
+  const verdicts: Verdict[] = [];
+  for (const [at, bytes] of sizes.entries()) {
+    const beside = `beside ${showKib(bytes)} reads at depth 128`;
+    const share = await measure(bytes);
+    verdicts.push(
+      atLeast(`a guarantee of ${GUARANTEED_IOPS} iops ${beside}`, share, QOS_BARS.guaranteeShare, showPercent),
+      told('the same without the guarantee', without[at] ?? 0, showPercent),
+    );
+  }
+  return verdicts;
+}
+
+function showKib(bytes: number): string {
+  return `${bytes / 1024} KiB`;
 }
