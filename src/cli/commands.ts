@@ -15,6 +15,7 @@ import { volumeExportImage } from './commands/volume-export-image.js';
 import { volumeImport } from './commands/volume-import.js';
 import { volumeGet, volumeList } from './commands/volume-list.js';
 import { volumeQosClear, volumeQosGet, volumeQosSet } from './commands/volume-qos.js';
+import { volumeScrub, volumeScrubCancel, volumeScrubStatus } from './commands/volume-scrub.js';
 import { volumeStats } from './commands/volume-stats.js';
 
 /** Every command, in the order of the help text. */
@@ -40,6 +41,9 @@ const VERBS: readonly Command[] = [
   volumeDelete,
   volumeRestore,
   volumePurge,
+  volumeScrub,
+  volumeScrubStatus,
+  volumeScrubCancel,
   volumeImport,
   volumeExportImage,
   storageClassList,

@@ -57,7 +57,9 @@ function optionsAt(words: readonly string[], commands: readonly Command[]): Opti
 }
 
 function commandAt(words: readonly string[], commands: readonly Command[]): Command | undefined {
-  return commands.find((command) => command.verb.every((word, depth) => words[depth] === word));
+  const fitting = commands.filter((command) => command.verb.every((word, depth) => words[depth] === word));
+  // Of a verb and one that is longer (`volume scrub`, `volume scrub status`) the longer is meant.
+  return fitting.sort((one, other) => other.verb.length - one.verb.length)[0];
 }
 
 async function here(
@@ -73,7 +75,8 @@ async function here(
   if (command === undefined) return verbsAfter(words, commands);
   const specs = Object.values(command.words);
   const spec = specs[words.length - command.verb.length] ?? (specs.at(-1)?.many === true ? specs.at(-1) : undefined);
-  return spec === undefined ? [] : choicesOf(spec, session);
+  const values = spec === undefined ? [] : await choicesOf(spec, session);
+  return words.length === command.verb.length ? [...verbsAfter(words, commands), ...values] : values;
 }
 
 function verbsAfter(words: readonly string[], commands: readonly Command[]): Candidate[] {

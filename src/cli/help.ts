@@ -17,7 +17,12 @@ export function helpText(verb: readonly string[], commands: readonly Command[]):
   const shown = commands.filter((command) => command.hidden !== true);
   const under = shown.filter((command) => verb.every((word, depth) => command.verb[depth] === word));
   const exact = under.find((command) => command.verb.length === verb.length);
-  if (exact !== undefined) return commandHelp(exact);
+  if (exact !== undefined) {
+    return commandHelp(
+      exact,
+      under.filter((command) => command !== exact),
+    );
+  }
   const line = ['gfs', ...verb].join(' ');
   if (under.length === 0) {
     const known = shown.map((command) => command.verb.join(' '));
@@ -35,7 +40,8 @@ export function helpText(verb: readonly string[], commands: readonly Command[]):
   return parts.join('\n\n') + '\n';
 }
 
-function commandHelp(command: Command): string {
+/** `longer`: verbs that begin with this one. */
+function commandHelp(command: Command, longer: readonly Command[]): string {
   const parts = [`Usage: ${usageLine(command)} [options]`, sentence(command.summary)];
   const words = Object.entries(command.words);
   if (words.length > 0) {
@@ -44,6 +50,7 @@ function commandHelp(command: Command): string {
   if (Object.keys(command.options).length > 0) parts.push('Options:\n' + optionLines(command.options));
   parts.push('Options of every command:\n' + optionLines(GLOBAL_OPTIONS));
   if (command.details !== undefined) parts.push(command.details);
+  if (longer.length > 0) parts.push('See also:\n' + columns(longer.map((each) => [usageLine(each), each.summary])));
   return parts.join('\n\n') + '\n';
 }
 

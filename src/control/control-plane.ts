@@ -15,6 +15,8 @@ import type { Problem } from './problem.js';
 import { QosPolicies } from './qos-policies.js';
 import { QualityOfService } from './quality-of-service.js';
 import { Retries } from './retries.js';
+import { NO_SNAPSHOTS } from './scrub-view.js';
+import { Scrubs, type ScrubsOptions } from './scrubs.js';
 import { type Sample, sampleStats, type StatsQuery } from './stats-sampler.js';
 import { StorageClasses } from './storage-classes.js';
 import { VolumeChanger } from './volume-changer.js';
@@ -32,6 +34,7 @@ export interface ControlPlaneOptions {
   /** Block size of volumes that are created without naming one. */
   readonly blockBytesDefault: number;
   readonly eventsKeptMax?: number;
+  readonly scrubs: ScrubsOptions;
 }
 
 export interface ControlPlaneDependencies {
@@ -63,6 +66,7 @@ export class ControlPlane implements Closable {
   readonly masterKeys: MasterKeys;
   readonly qos: QualityOfService;
   readonly events: EventLog;
+  readonly scrubs: Scrubs;
   readonly #dependencies: ControlPlaneDependencies;
   readonly #table: VolumeTable;
   readonly #dataKeys: DataKeys;
@@ -118,6 +122,7 @@ export class ControlPlane implements Closable {
       { nodeId: options.nodeId },
       { vault, copies: new DataKeyCopies(meta), dataKeys, table, retries, events, clock, random },
     );
+    this.scrubs = new Scrubs(options.scrubs, { meta, table, host, snapshots: NO_SNAPSHOTS, events, clock, log });
     this.#table = table;
     this.#dataKeys = dataKeys;
     this.#opener = opener;
@@ -144,6 +149,9 @@ export class ControlPlane implements Closable {
       remover: this.#remover,
       retries: this.#retries,
     });
+    await this.scrubs.start();
+    // Closed before the volumes that it reads.
+    this.#closing.push(this.scrubs);
   }
 
   /** Ends imports, closes the volumes and stores the last events. The MetaStore and the host stay open. */
@@ -176,7 +184,7 @@ export class ControlPlane implements Closable {
 
   /** Everything that does not work, and when it is tried again. */
   problems(): Problem[] {
-    const problems: Problem[] = [...this.#findings, ...this.masterKeys.problems()];
+    const problems: Problem[] = [...this.#findings, ...this.masterKeys.problems(), ...this.scrubs.problems()];
     for (const record of this.#table.all()) {
       const problem = this.#problemOf(record);
       if (problem !== null) problems.push(problem);

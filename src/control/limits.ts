@@ -61,6 +61,20 @@ export const IMAGE_EXTENTS_MAX = 1_024;
 export const STATS_INTERVAL_MS_MIN = 100;
 export const STATS_INTERVAL_MS_MAX = 3_600_000;
 
+/** Damaged ranges of one volume that are kept one by one; beyond it they are counted. */
+export const BAD_RANGES_KEPT_MAX = 500;
+/** Events about damage that one run of a scrub makes; its last event tells the sum. */
+export const SCRUB_DAMAGE_EVENTS_MAX = 20;
+/** Slowest and fastest rate of a scrub, bytes a second. */
+export const SCRUB_RATE_MIN = 64 * 1024;
+export const SCRUB_RATE_MAX = 2 ** 40;
+/** How often a running scrub stores where it is. */
+export const SCRUB_SAVE_MS = 10_000;
+/** How often it is looked for scrubs that are due, that can go on, and for marks that are clean again. */
+export const SCRUB_LOOK_MS = 60_000;
+/** A scheduled scrub that failed is tried again after so long. */
+export const SCRUB_RETRY_MS = 3_600_000;
+
 assert(2 * ROWS_PER_TRANSACTION <= TRANSACTION_OPERATIONS_MAX, 'rows and their names fit one transaction');
 assert(
   EVENTS_CHUNKS_DELETED_MAX < TRANSACTION_OPERATIONS_MAX,
@@ -73,4 +87,5 @@ assert(
 );
 assert(EVENTS_PENDING_MAX <= EVENTS_KEPT_MAX, 'what waits is part of what is kept');
 assert(IMAGE_CHUNK_BYTES_MAX <= IMPORT_IN_FLIGHT_BYTES_MAX, 'a chunk fits what may be under way');
+assert(BAD_RANGES_KEPT_MAX * 1024 < MIB, 'the row of a scrub fits one value');
 assert(RETRY_MS_MIN <= RETRY_MS_MAX, 'retries wait longer, not shorter');

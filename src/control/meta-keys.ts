@@ -9,6 +9,7 @@
  *     control/qos-policy/NAME      QosPolicy as JSON
  *     control/data-key/NUMBER      wrapped data key, as the vault gave it; whose it is only rows say (key-needs.ts)
  *     control/data-key-counter     {"last":NUMBER}       the highest number ever used
+ *     control/scrub/ID             ScrubRow as JSON       how far a scrub of the volume has come, and what it found
  *     control/events/FIRST         JSON array of events, FIRST is the id of the first (16 digits)
  *
  * A volume that is neither live, retained nor deleting has no row. Its layer and keys are orphans of a crash if a
@@ -22,6 +23,7 @@ export const CLASS_PREFIX = 'control/class/';
 export const QOS_POLICY_PREFIX = 'control/qos-policy/';
 export const DATA_KEY_PREFIX = 'control/data-key/';
 export const DATA_KEY_COUNTER = 'control/data-key-counter';
+export const SCRUB_PREFIX = 'control/scrub/';
 export const EVENTS_PREFIX = 'control/events/';
 
 export const CONTROL_FORMAT_VERSION = 1;
@@ -44,6 +46,10 @@ export function classKey(name: string): string {
 
 export function qosPolicyKey(name: string): string {
   return QOS_POLICY_PREFIX + name;
+}
+
+export function scrubKey(volumeId: string): string {
+  return SCRUB_PREFIX + volumeId;
 }
 
 export function dataKeyKey(number: number): string {

@@ -3,7 +3,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { isLoopback } from '../base/address.js';
 import { parseDuration } from '../base/duration.js';
 import { errnoOf, messageOf } from '../base/errors.js';
-import { parseSize } from '../base/size.js';
+import { parseSize, parseThroughput } from '../base/size.js';
 import type { KeyProviderOptions, PassphraseSource } from '../crypto/key-provider.js';
 import { configError, type FileValue, readConfigFile } from './config-file.js';
 import type { Endpoint, NodeSettings, TlsFiles } from './node-settings.js';
@@ -211,6 +211,7 @@ function settingsOf(entries: readonly ConfigEntry[], workingFolder: string): Nod
     checkpointIntervalMs: parseDuration(text('persistence.checkpoint_interval')),
     mapCacheBytes: parseSize(text('persistence.map_cache')),
     journalCacheBytes: parseSize(text('persistence.journal_cache')),
+    scrubs: { intervalMs: parseDuration(text('scrub.interval')), bytesPerSecond: parseThroughput(text('scrub.rate')) },
   };
   refuseOpenDoors(entries, settings);
   return settings;

@@ -19,6 +19,16 @@ const RATE_FIELDS = (Object.keys(QOS_FIELDS) as (keyof typeof QOS_FIELDS)[]).fil
 export function nodeMeasures(host: VolumeHost, plane: ControlPlane): Measures {
   return {
     store: () => host.report(),
+    scrubs: () => ({
+      readBytes: plane.scrubs.readBytes,
+      volumes: plane.scrubs.measures().map(({ record, running, badBlocks, lastEndedAtMs }) => ({
+        id: record.id,
+        name: record.displayName,
+        running,
+        badBlocks,
+        lastEndedAtMs,
+      })),
+    }),
     volumes: () =>
       plane.measures().map(({ record, connections }) => ({
         id: record.id,

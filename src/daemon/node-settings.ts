@@ -1,3 +1,4 @@
+import type { ScrubsOptions } from '../control/scrubs.js';
 import type { KeyProviderOptions } from '../crypto/key-provider.js';
 
 /** `host` is an address or `localhost`; port 0: the system picks one. */
@@ -38,6 +39,7 @@ export interface NodeSettings {
   readonly checkpointIntervalMs: number;
   readonly mapCacheBytes: number;
   readonly journalCacheBytes: number;
+  readonly scrubs: ScrubsOptions;
 }
 
 /** Where a running node is reached. */

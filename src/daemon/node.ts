@@ -165,7 +165,7 @@ export class Node implements Closable {
     // 5. Volumes are reconciled and opened before anyone may ask for them.
     const exports = new NbdExports();
     const plane = new ControlPlane(
-      { nodeId: folder.nodeId, blockBytesDefault: settings.blockBytes },
+      { nodeId: folder.nodeId, blockBytesDefault: settings.blockBytes, scrubs: settings.scrubs },
       { meta, host, vault: this.#vault, exports, clock, random, log, isZero: checksums.isZero.bind(checksums) },
     );
     this.#plane = this.#closing.push(plane);

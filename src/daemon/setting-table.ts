@@ -4,7 +4,8 @@
  */
 import { isAbsolute, resolve } from 'node:path';
 import { parseDuration } from '../base/duration.js';
-import { parseSize } from '../base/size.js';
+import { parseSize, parseThroughput } from '../base/size.js';
+import { SCRUB_RATE_MAX, SCRUB_RATE_MIN } from '../control/limits.js';
 import { checkBlockBytes } from '../model/volume-size.js';
 import {
   CHECKPOINT_INTERVAL_MS_DEFAULT,
@@ -141,6 +142,27 @@ export const SETTINGS: readonly Setting[] = [
   setting('persistence.journal_cache', 'journal-cache', 'SIZE', 'newest journal that stays in the page cache', {
     fallback: `${JOURNAL_CACHE_BYTES_DEFAULT / (1024 * MIB)}G`,
     check: sizeBetween(16 * MIB, 1024 * 1024 * MIB),
+  }),
+  setting(
+    'scrub.interval',
+    'scrub-interval',
+    'DURATION',
+    'each volume is read and checked so often; 0: only when asked',
+    {
+      fallback: '7d',
+      check: (text) => {
+        if (parseDuration(text) !== 0) durationBetween(60_000, 3650 * 86_400_000)(text);
+      },
+    },
+  ),
+  setting('scrub.rate', 'scrub-rate', 'SIZE', 'bytes a second that a scrub reads at most', {
+    fallback: '100M',
+    check: (text) => {
+      const rate = parseThroughput(text);
+      if (rate < SCRUB_RATE_MIN || rate > SCRUB_RATE_MAX) {
+        throw new Error(`"${text}" is not between ${SCRUB_RATE_MIN / 1024}K and ${SCRUB_RATE_MAX / 2 ** 30}G a second`);
+      }
+    },
   }),
   setting('security.key_provider', 'key-provider', 'PROVIDER', 'where the master key is: file, passphrase or command', {
     fallback: 'file',

@@ -11,6 +11,7 @@ import { ImportStream } from './client-import.js';
 import { KeyCalls } from './client-keys.js';
 import { QosCalls } from './client-qos.js';
 import { STREAM_IDLE_MS_MAX } from './client-limits.js';
+import { ScrubCalls } from './client-scrub.js';
 import {
   type ConfigResponse,
   type CreateStorageClassRequest,
@@ -47,6 +48,7 @@ import {
   VolumesClient,
 } from './generated/control.js';
 import { KeysClient } from './generated/keys.js';
+import { ScrubsClient } from './generated/scrub.js';
 
 /**
  * The control API of one daemon as promises. Every unary call has a deadline, every failure is a ClientError, and
@@ -55,6 +57,7 @@ import { KeysClient } from './generated/keys.js';
 export class ControlClient implements Closable {
   readonly address: string;
   readonly keys: KeyCalls;
+  readonly scrubs: ScrubCalls;
   /** Quality of service. */
   readonly qos: QosCalls;
   readonly #options: ChannelOptions;
@@ -77,6 +80,10 @@ export class ControlClient implements Closable {
     this.#classes = new StorageClassesClient(options.address, channel, shared);
     this.#daemon = new DaemonClient(options.address, channel, shared);
     this.#channel = new ClientChannel(options, this.#volumes);
+    this.scrubs = new ScrubCalls({
+      channel: this.#channel,
+      scrubs: new ScrubsClient(options.address, channel, shared),
+    });
     this.keys = new KeyCalls({ channel: this.#channel, keys: new KeysClient(options.address, channel, shared) });
     this.qos = new QosCalls(options.address, channel, shared, this.#channel);
   }

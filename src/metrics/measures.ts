@@ -58,7 +58,22 @@ export interface StoreMeasure {
   readonly unauthenticBlocks: number;
 }
 
+/** What scrubs have found. */
+export interface ScrubsMeasure {
+  /** Since the start. */
+  readonly readBytes: number;
+  readonly volumes: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly running: boolean;
+    readonly badBlocks: number;
+    /** Wall clock, milliseconds; 0: never scrubbed. */
+    readonly lastEndedAtMs: number;
+  }[];
+}
+
 export interface Measures {
+  scrubs(): ScrubsMeasure;
   volumes(): readonly VolumeMeasure[];
   store(): StoreMeasure;
 }

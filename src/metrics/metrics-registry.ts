@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Measures } from './measures.js';
 import { SampleFamily } from './sample-family.js';
+import { ScrubFamilies } from './scrub-families.js';
 import { StoreFamilies } from './store-families.js';
 import { ThrottleFamilies } from './throttle-families.js';
 import { VolumeFamilies } from './volume-families.js';
@@ -22,6 +23,7 @@ export class MetricsRegistry {
   readonly #volumes: VolumeFamilies;
   readonly #throttles = new ThrottleFamilies();
   readonly #store: StoreFamilies;
+  readonly #scrubs = new ScrubFamilies();
   #scrape: Promise<string> | undefined;
 
   constructor(options: MetricsOptions, measures: Measures) {
@@ -37,6 +39,9 @@ export class MetricsRegistry {
     });
     this.#register(this.#store.families(), () => {
       this.#store.collect(measures.store());
+    });
+    this.#register(this.#scrubs.families(), () => {
+      this.#scrubs.collect(measures.scrubs());
     });
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LAG_SAMPLE_MS });
   }

@@ -31,6 +31,7 @@ import {
   type VolumesServer,
 } from '../../src/ipc/generated/control.js';
 import { type QosPolicy, type QosServer, QosService, type VolumeQosState } from '../../src/ipc/generated/qos.js';
+import { type Scrub, type ScrubsServer, ScrubsService } from '../../src/ipc/generated/scrub.js';
 import { NO_QOS } from '../../src/model/qos-settings.js';
 import { fakeStatus, GOLDEN_EVENTS, GOLDEN_STATS, STORAGE_CLASSES } from './fixtures.js';
 
@@ -51,6 +52,8 @@ export class FakeDaemon {
   /** Every call with its method's name, in order. */
   readonly calls: { readonly method: string; readonly request: unknown }[] = [];
   readonly policies: QosPolicy[] = [];
+  /** By volume id. */
+  readonly scrubs = new Map<string, Scrub>();
   node: NodeStatus = fakeStatus();
   /** Imported data bytes that really crossed the connection. */
   importedBytes = 0;
@@ -68,6 +71,7 @@ export class FakeDaemon {
     daemon.#server.addService(VolumesService, daemon.#volumesService());
     daemon.#server.addService(StorageClassesService, daemon.#classesService());
     daemon.#server.addService(QosService, daemon.#qosService());
+    daemon.#server.addService(ScrubsService, daemon.#scrubsService());
     daemon.#server.addService(DaemonService, daemon.#daemonService());
     const port = await new Promise<number>((resolve, reject) => {
       daemon.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
@@ -195,6 +199,23 @@ export class FakeDaemon {
   }
 
   /** It does as it is told; what makes sense is for the real one to say. */
+  #scrubsService(): ScrubsServer {
+    const scrubOf = ({ id, name }: Volume): Scrub =>
+      this.scrubs.get(id) ?? {
+        ...{ volumeId: id, name, state: 'idle', stateReason: '', run: undefined, last: undefined },
+        ...{ badBlocks: 0, bad: [], moreBadBlocks: 0, nextAtMs: 0 },
+      };
+    const list = ({ volume: reference }: { volume: string }): { scrubs: Scrub[] } => {
+      if (reference === '') return { scrubs: [...this.volumes.values()].map(({ volume }) => scrubOf(volume)) };
+      return { scrubs: [scrubOf(this.#find(reference, true).volume)] };
+    };
+    return {
+      begin: this.#unary('scrubBegin', list),
+      cancel: this.#unary('scrubCancel', list),
+      status: this.#unary('scrubStatus', list),
+    };
+  }
+
   #qosService(): QosServer {
     const state = ({ id, name, qos }: Volume): VolumeQosState => ({
       ...{ id, name, qos, waiting: 3, throttledSeconds: 1.25, throttledOperations: 7 },

@@ -88,6 +88,18 @@ describe('volumes', () => {
         connections: [{ address: '127.0.0.1:4242', since: '2026-01-02T03:04:06.006Z', inFlight: 3, transport: 'tcp' }],
       },
       qos: null,
+      scrub: {
+        volumeId: volume.id,
+        name: 'data',
+        state: 'idle',
+        stateReason: '',
+        run: null,
+        last: null,
+        badBlocks: 0,
+        badRanges: [],
+        moreBadBlocks: 0,
+        nextAt: null,
+      },
     };
     // Also the order of the keys, and nothing around the object.
     expect(stdout).toBe(`${JSON.stringify(golden, null, 2)}\n`);

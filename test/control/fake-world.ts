@@ -34,7 +34,7 @@ export class FakeWorld {
   plane(options: Partial<ControlPlaneOptions> = {}): ControlPlane {
     const { meta, host, vault, exports, clock, random, log } = this;
     return new ControlPlane(
-      { nodeId: NODE_ID, blockBytesDefault: 4096, ...options },
+      { nodeId: NODE_ID, blockBytesDefault: 4096, scrubs: { intervalMs: 0, bytesPerSecond: 2 ** 20 }, ...options },
       {
         meta,
         host,

@@ -46,11 +46,26 @@ function volume(counters: DeviceStatistics | null, name = 'web'): VolumeMeasure 
 function registry(volumes: () => VolumeMeasure[]): MetricsRegistry {
   return new MetricsRegistry(
     { operationNames: OPERATION_NAMES, latencyBoundsMs: LATENCY_BOUNDS_MS, version: '1.2.3' },
-    { volumes, store: storeMeasure },
+    {
+      volumes,
+      store: storeMeasure,
+      scrubs: () => ({
+        readBytes: 4160,
+        volumes: [{ id: 'id-9', name: 'scrubbed', running: true, badBlocks: 3, lastEndedAtMs: 5000 }],
+      }),
+    },
   );
 }
 
 describe('the metrics registry', () => {
+  it('shows what scrubs have read and found', async () => {
+    const text = await registry(() => []).text();
+    expect(text).toContain('galleonfs_scrub_read_bytes_total 4160\n');
+    expect(text).toContain('galleonfs_volume_scrub_bad_blocks{volume="scrubbed",volume_id="id-9"} 3\n');
+    expect(text).toContain('galleonfs_volume_scrub_running{volume="scrubbed",volume_id="id-9"} 1\n');
+    expect(text).toContain('galleonfs_volume_scrub_last_end_timestamp_seconds{volume="scrubbed",volume_id="id-9"} 5\n');
+  });
+
   it('shows counters, errors and cumulative latency buckets of a volume', async () => {
     const statistics = new DeviceStatistics();
     statistics.started();

@@ -1,5 +1,6 @@
 import type { Volume } from '../../ipc/generated/control.js';
 import { command } from '../command.js';
+import { scrubFacts, toScrubView } from '../output/scrub-text.js';
 import { volumeFacts, volumeTable } from '../output/volume-text.js';
 import { toVolumeView } from '../output/volume-view.js';
 import { parseLabels } from '../option-values.js';
@@ -43,7 +44,12 @@ export const volumeGet = command({
   words: { volume: { summary: 'name, id, or the beginning of an id', required: true, completes: 'volume' } },
   options: { retained: { kind: 'flag', summary: 'look also among retained volumes' } },
   async run({ volume: reference }, { retained }, session) {
-    const volume = await (await session.client()).getVolume({ volume: reference, retained });
-    session.output.answer(toVolumeView(volume), () => volumeFacts(volume, session.output));
+    const client = await session.client();
+    const volume = await client.getVolume({ volume: reference, retained });
+    const [scrub] = await client.scrubs.status(volume.id);
+    const view = { ...toVolumeView(volume), scrub: scrub === undefined ? null : toScrubView(scrub) };
+    session.output.answer(view, () =>
+      volumeFacts(volume, session.output, scrub === undefined ? [] : scrubFacts(scrub)),
+    );
   },
 });

@@ -29,7 +29,7 @@ export function volumeTable(volumes: readonly Volume[], output: Output, nowMs: n
 }
 
 /** The text of `gfs volume get`. */
-export function volumeFacts(volume: Volume, output: Output): string {
+export function volumeFacts(volume: Volume, output: Output, more: readonly (readonly [string, string])[] = []): string {
   const { colours } = output;
   const used = volume.sizeBytes === 0 ? 0 : Math.round((volume.allocatedBytes / volume.sizeBytes) * 100);
   const facts: [string, string][] = [
@@ -62,7 +62,7 @@ export function volumeFacts(volume: Volume, output: Output): string {
       facts.push([`  ${transport}`, `${address}, since ${toIso(sinceMs)}, ${String(inFlight)} requests in flight`]);
     }
   }
-  const text = output.facts(facts);
+  const text = output.facts([...facts, ...more]);
   return colours.isColorSupported
     ? text.replace(/^(state\s+)(\S+)$/m, (_, name: string, state: string) => name + paintState(state, state, colours))
     : text;

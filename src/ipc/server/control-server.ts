@@ -9,6 +9,7 @@ import type { ControlPlane } from '../../control/control-plane.js';
 import { QosService } from '../generated/qos.js';
 import { DaemonService, StorageClassesService, VolumesService } from '../generated/control.js';
 import { KeysService } from '../generated/keys.js';
+import { ScrubsService } from '../generated/scrub.js';
 import { CallGate } from './call-gate.js';
 import { ConnectionGate } from './connection-gate.js';
 import { daemonService, type NodeControl } from './daemon-service.js';
@@ -25,6 +26,7 @@ import {
   UNPROVEN_CONNECTIONS_MAX,
 } from './limits.js';
 import { qosService } from './qos-service.js';
+import { scrubsService } from './scrub-service.js';
 import type { ServerCertificates } from './server-credentials.js';
 import { ServerError } from './server-error.js';
 import { storageClassesService } from './storage-classes-service.js';
@@ -113,6 +115,7 @@ export class ControlServer implements Closable {
     server.addService(VolumesService, volumesService(gate, plane));
     server.addService(StorageClassesService, storageClassesService(gate, plane.classes));
     server.addService(KeysService, keysService(gate, plane, { local: isLoopback(host) }));
+    server.addService(ScrubsService, scrubsService(gate, plane.scrubs));
     server.addService(QosService, qosService(gate, plane.qos));
     server.addService(DaemonService, daemonService(gate, plane, node));
     const credentials = certificates === null ? ServerCredentials.createInsecure() : certificates.credentials();
