@@ -11,14 +11,26 @@ export type RefusalReason =
   | 'class-in-use'
   | 'policy-in-use'
   | 'built-in'
-  | 'busy';
+  | 'busy'
+  | 'snapshots'
+  | 'held'
+  | 'unrelated'
+  | 'changed';
 
 /** What an operation answers when it does not do what was asked. */
 export type ControlFault =
-  | { readonly code: 'NOT_FOUND'; readonly what: 'volume' | 'storage class' | 'policy'; readonly reference: string }
+  | {
+      readonly code: 'NOT_FOUND';
+      readonly what: 'volume' | 'storage class' | 'policy' | 'snapshot' | 'schedule';
+      readonly reference: string;
+    }
   /** A prefix or a former name that several volumes have; `candidates` are ids. */
   | { readonly code: 'AMBIGUOUS'; readonly reference: string; readonly candidates: readonly string[] }
-  | { readonly code: 'EXISTS'; readonly what: 'volume' | 'storage class' | 'policy'; readonly name: string }
+  | {
+      readonly code: 'EXISTS';
+      readonly what: 'volume' | 'storage class' | 'policy' | 'snapshot';
+      readonly name: string;
+    }
   /** The request itself cannot be: an empty name, a size of nothing, an offset past the end. */
   | { readonly code: 'INVALID'; readonly field: string }
   /** It could be, but not now or not for this volume. The message says why and the way around. */

@@ -4,6 +4,8 @@ import type { Log } from '../base/log.js';
 import type { KeyVault } from '../crypto/data-key-vault.js';
 import type { MetaStore } from '../meta/meta-store.js';
 import type { VolumeHost } from '../volume/volume-host.js';
+import type { Crc32c } from '../backup/stream-format.js';
+import type { Caller } from './caller.js';
 import { DataKeyCopies } from './data-key-copies.js';
 import { DataKeys } from './data-keys.js';
 import { EventLog, type EventRecord } from './event-log.js';
@@ -15,12 +17,21 @@ import type { Problem } from './problem.js';
 import { QosPolicies } from './qos-policies.js';
 import { QualityOfService } from './quality-of-service.js';
 import { Retries } from './retries.js';
-import { NO_SNAPSHOTS } from './scrub-view.js';
 import { Scrubs, type ScrubsOptions } from './scrubs.js';
 import { type Sample, sampleStats, type StatsQuery } from './stats-sampler.js';
+import type { SnapshotDiffs } from './snapshots/snapshot-diffs.js';
+import { type SnapshotParts, snapshotParts } from './snapshots/snapshot-parts.js';
+import type { SnapshotSchedules } from './snapshots/snapshot-schedules.js';
+import { Snapshots } from './snapshots/snapshots.js';
+import { StreamReceiver, type StreamReceiverDependencies } from './snapshots/stream-receiver.js';
+import { StreamSender } from './snapshots/stream-sender.js';
+import { StreamTargets } from './snapshots/stream-targets.js';
+import { VolumeCloner } from './snapshots/volume-cloner.js';
+import { VolumeReverter } from './snapshots/volume-reverter.js';
 import { StorageClasses } from './storage-classes.js';
+import { Transfers } from './transfers.js';
 import { VolumeChanger } from './volume-changer.js';
-import { VolumeCreator } from './volume-creator.js';
+import { type CreateRequest, VolumeCreator } from './volume-creator.js';
 import { VolumeEncryption } from './volume-encryption.js';
 import { retrySubject, VolumeOpener } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
@@ -35,6 +46,8 @@ export interface ControlPlaneOptions {
   readonly blockBytesDefault: number;
   readonly eventsKeptMax?: number;
   readonly scrubs: ScrubsOptions;
+  /** Zone of schedules that name none, as IANA calls it; UTC when absent. */
+  readonly timeZone?: string;
 }
 
 export interface ControlPlaneDependencies {
@@ -47,6 +60,7 @@ export interface ControlPlaneDependencies {
   readonly log: Log;
   /** Whether bytes [offset, offset + length) are all zero. */
   readonly isZero: (bytes: Uint8Array, offset: number, length: number) => boolean;
+  readonly crc32c: Crc32c;
 }
 
 export interface ControlCounts {
@@ -56,6 +70,7 @@ export interface ControlCounts {
   readonly connections: number;
   /** Sum of the sizes of all volumes, retained ones included. */
   readonly provisionedBytes: number;
+  readonly snapshots: number;
 }
 
 /** The control plane of one node: its parts, wired, with one start and one end. */
@@ -67,7 +82,13 @@ export class ControlPlane implements Closable {
   readonly qos: QualityOfService;
   readonly events: EventLog;
   readonly scrubs: Scrubs;
+  readonly snapshots: Snapshots;
+  readonly schedules: SnapshotSchedules;
+  readonly diffs: SnapshotDiffs;
+  readonly sender: StreamSender;
   readonly #dependencies: ControlPlaneDependencies;
+  readonly #snapshotParts: SnapshotParts;
+  readonly #receiverDependencies: StreamReceiverDependencies;
   readonly #table: VolumeTable;
   readonly #dataKeys: DataKeys;
   readonly #opener: VolumeOpener;
@@ -79,7 +100,7 @@ export class ControlPlane implements Closable {
 
   constructor(options: ControlPlaneOptions, dependencies: ControlPlaneDependencies) {
     this.#dependencies = dependencies;
-    const { meta, host, vault, exports, clock, random, log, isZero } = dependencies;
+    const { meta, host, vault, exports, clock, random, log, isZero, crc32c } = dependencies;
     this.#startedMs = clock.monotonicMs();
     const events = new EventLog(options.eventsKeptMax === undefined ? {} : { keptMax: options.eventsKeptMax }, {
       meta,
@@ -87,6 +108,7 @@ export class ControlPlane implements Closable {
       log,
     });
     const retries = new Retries({ clock, log });
+    const transfers = new Transfers();
     const table = new VolumeTable({ meta, log });
     const dataKeys = new DataKeys({ meta, vault, log });
     const policies: QosPolicies = new QosPolicies({
@@ -94,35 +116,46 @@ export class ControlPlane implements Closable {
       classesOf: (policy) => this.classes.namesWithPolicy(policy),
     });
     const classes = new StorageClasses({ meta, table, policies, events, clock, log });
-    const opener = new VolumeOpener({ table, host, dataKeys, exports, retries, events, log });
-    const remover = new VolumeRemover({ table, host, dataKeys, classes, exports, opener, retries, events, clock });
+    const base = { meta, host, table, dataKeys, exports, retries, events, clock, random, log };
+    const parts = snapshotParts({ timeZoneDefault: options.timeZone ?? 'UTC' }, base);
+    const { references, diffs, snapshots } = parts;
+    const opener = new VolumeOpener({ ...base, diffs });
+    const remover = new VolumeRemover({ ...base, ...parts, classes, opener });
     const changer = new VolumeChanger({ table, opener, exports, events });
     const creator = new VolumeCreator(
       { blockBytesDefault: options.blockBytesDefault },
-      { table, host, dataKeys, classes, policies, retries, clock, random, log },
+      { ...base, references, snapshots, classes, policies },
     );
+    const cloner = new VolumeCloner({ ...base, ...parts, remover: parts.snapshotRemover, creator, opener });
+    const reverter = new VolumeReverter({ ...base, ...parts, opener });
     this.events = events;
     this.classes = classes;
     this.qos = new QualityOfService({ table, policies, events });
     this.volumes = new Volumes({
-      table,
-      host,
-      exports,
+      ...base,
       creator,
       changer,
       remover,
+      cloner,
+      reverter,
       opener,
-      retries,
-      events,
-      clock,
+      transfers,
+      snapshots: parts.service,
       isZero,
     });
-    this.encryption = new VolumeEncryption({ table, dataKeys, retries, events, log });
+    this.encryption = new VolumeEncryption({ table, snapshots, dataKeys, retries, events, log });
     this.masterKeys = new MasterKeys(
       { nodeId: options.nodeId },
       { vault, copies: new DataKeyCopies(meta), dataKeys, table, retries, events, clock, random },
     );
-    this.scrubs = new Scrubs(options.scrubs, { meta, table, host, snapshots: NO_SNAPSHOTS, events, clock, log });
+    this.scrubs = new Scrubs(options.scrubs, { meta, table, host, snapshots, events, clock, log });
+    this.snapshots = new Snapshots({ ...base, ...parts, remover: parts.snapshotRemover });
+    this.schedules = parts.schedules;
+    this.diffs = diffs;
+    this.sender = new StreamSender({ ...base, ...parts, transfers, crc32c });
+    const targets = new StreamTargets({ ...base, references, snapshots, creator, opener });
+    this.#receiverDependencies = { targets, transfers, events, crc32c };
+    this.#snapshotParts = parts;
     this.#table = table;
     this.#dataKeys = dataKeys;
     this.#opener = opener;
@@ -139,16 +172,20 @@ export class ControlPlane implements Closable {
     await this.classes.load();
     this.#closing.push(this.#retries);
     this.#closing.push(this.volumes);
+    this.#closing.push(this.#snapshotParts.snapshotRemover);
+    this.#closing.push(this.schedules);
     this.#findings = await startVolumes({
       meta,
       host,
       log,
+      ...this.#snapshotParts,
       table: this.#table,
       dataKeys: this.#dataKeys,
       opener: this.#opener,
       remover: this.#remover,
       retries: this.#retries,
     });
+    this.schedules.start();
     await this.scrubs.start();
     // Closed before the volumes that it reads.
     this.#closing.push(this.scrubs);
@@ -157,6 +194,11 @@ export class ControlPlane implements Closable {
   /** Ends imports, closes the volumes and stores the last events. The MetaStore and the host stay open. */
   close(): Promise<void> {
     return this.#closing.close();
+  }
+
+  /** A stream on its way into the volume that `request` names, or makes. Throws REFUSED when too many come in. */
+  receive(request: CreateRequest, caller: Caller): StreamReceiver {
+    return new StreamReceiver(request, caller, this.#receiverDependencies);
   }
 
   streamEvents(query: EventQuery, signal: AbortSignal): AsyncGenerator<EventRecord, void, void> {
@@ -179,12 +221,18 @@ export class ControlPlane implements Closable {
       exports: exported.length,
       connections: exported.reduce((sum, { id }) => sum + this.#dependencies.exports.connections(id).length, 0),
       provisionedBytes: records.reduce((sum, { row }) => sum + row.sizeBytes, 0),
+      snapshots: this.#snapshotParts.snapshots.all().filter(({ row }) => row.phase === 'live').length,
     };
   }
 
   /** Everything that does not work, and when it is tried again. */
   problems(): Problem[] {
-    const problems: Problem[] = [...this.#findings, ...this.masterKeys.problems(), ...this.scrubs.problems()];
+    const problems: Problem[] = [
+      ...this.#findings,
+      ...this.masterKeys.problems(),
+      ...this.scrubs.problems(),
+      ...this.schedules.problems(),
+    ];
     for (const record of this.#table.all()) {
       const problem = this.#problemOf(record);
       if (problem !== null) problems.push(problem);

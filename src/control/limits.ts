@@ -7,6 +7,19 @@ const MIB = 1024 * 1024;
 export const VOLUMES_MAX = 100_000;
 /** Rows changed by one transaction of a start; a row may bring its name along. */
 export const ROWS_PER_TRANSACTION = 60;
+/** Snapshots of one volume, and of the node; their rows are kept in memory. */
+export const SNAPSHOTS_PER_VOLUME_MAX = 10_000;
+export const SNAPSHOTS_MAX = 200_000;
+/** Volumes that one snapshot of a group freezes together: two rows each, in one transaction. */
+export const SNAPSHOT_GROUP_MAX = 48;
+/** Snapshots whose space a listing asks the store about at the same time. */
+export const USAGE_READS_MAX = 8;
+/** How often a deletion that goes on in the store is looked at. */
+export const DELETION_LOOK_MS = 1_000;
+/** Ranges of one page of a difference. */
+export const DIFF_RANGES_MAX = 4_096;
+/** A schedule looks at the wall clock at least this often: it may have been set. */
+export const SCHEDULE_LOOK_MS_MAX = 60_000;
 /** Storage classes of one node. */
 export const CLASSES_MAX = 1_000;
 /** Policies of quality of service of one node. */
@@ -76,6 +89,7 @@ export const SCRUB_LOOK_MS = 60_000;
 export const SCRUB_RETRY_MS = 3_600_000;
 
 assert(2 * ROWS_PER_TRANSACTION <= TRANSACTION_OPERATIONS_MAX, 'rows and their names fit one transaction');
+assert(2 * SNAPSHOT_GROUP_MAX <= TRANSACTION_OPERATIONS_MAX, 'the rows of a group snapshot fit one transaction');
 assert(
   EVENTS_CHUNKS_DELETED_MAX < TRANSACTION_OPERATIONS_MAX,
   'a batch of events and what it replaces fit one transaction',

@@ -4,7 +4,10 @@
  *     control/node                 {"formatVersion":1}   made on the first start, before any layer
  *     control/volume/ID            VolumeRow as JSON
  *     control/name/NAME            {"id":ID}             one for each live volume: makes names unique
- *     control/making/ID            {}                    a volume that is being made: written before its key and layer
+ *     control/making/ID            {}                    a volume that is being made: written before its key and layer; or
+ *                                                        one that gets another head layer: written before that layer
+ *     control/snapshot/ID          SnapshotRow as JSON
+ *     control/schedule/ID          ScheduleRow as JSON, under the id of its volume
  *     control/class/NAME           StorageClass as JSON; built-in classes have none
  *     control/qos-policy/NAME      QosPolicy as JSON
  *     control/data-key/NUMBER      wrapped data key, as the vault gave it; whose it is only rows say (key-needs.ts)
@@ -19,6 +22,8 @@ export const NODE_KEY = 'control/node';
 export const VOLUME_PREFIX = 'control/volume/';
 export const NAME_PREFIX = 'control/name/';
 export const MAKING_PREFIX = 'control/making/';
+export const SNAPSHOT_PREFIX = 'control/snapshot/';
+export const SCHEDULE_PREFIX = 'control/schedule/';
 export const CLASS_PREFIX = 'control/class/';
 export const QOS_POLICY_PREFIX = 'control/qos-policy/';
 export const DATA_KEY_PREFIX = 'control/data-key/';
@@ -38,6 +43,14 @@ export function nameKey(name: string): string {
 
 export function makingKey(id: string): string {
   return MAKING_PREFIX + id;
+}
+
+export function snapshotKey(id: string): string {
+  return SNAPSHOT_PREFIX + id;
+}
+
+export function scheduleKey(volumeId: string): string {
+  return SCHEDULE_PREFIX + volumeId;
 }
 
 export function classKey(name: string): string {

@@ -10,6 +10,12 @@ import { KEY_LOADS_MAX } from './limits.js';
 import { CONTROL_FORMAT_VERSION, NODE_KEY } from './meta-keys.js';
 import type { Problem } from './problem.js';
 import type { Retries } from './retries.js';
+import type { RowReferences } from './row-references.js';
+import { type HeadMender, mendingSubject } from './snapshots/head-mender.js';
+import type { SnapshotRemover } from './snapshots/snapshot-remover.js';
+import type { SnapshotSchedules } from './snapshots/snapshot-schedules.js';
+import type { SnapshotService } from './snapshots/snapshot-service.js';
+import type { SnapshotTable } from './snapshots/snapshot-table.js';
 import type { VolumeOpener } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
 import type { VolumeRemover } from './volume-remover.js';
@@ -22,6 +28,12 @@ export interface NodeStartDependencies {
   readonly dataKeys: DataKeys;
   readonly opener: VolumeOpener;
   readonly remover: VolumeRemover;
+  readonly snapshots: SnapshotTable;
+  readonly references: RowReferences;
+  readonly mender: HeadMender;
+  readonly snapshotRemover: SnapshotRemover;
+  readonly service: SnapshotService;
+  readonly schedules: SnapshotSchedules;
   readonly retries: Retries;
   readonly log: Log;
 }
@@ -34,19 +46,30 @@ export type StartFindings = readonly Problem[];
  * be cut off and is done again by the next start.
  */
 export async function startVolumes(dependencies: NodeStartDependencies): Promise<StartFindings> {
-  const { table, host, dataKeys, opener, remover, log } = dependencies;
+  const { table, host, dataKeys, opener, remover, snapshots, snapshotRemover, schedules, service, log } = dependencies;
   const findings: Problem[] = [];
   // 1. The counter of keys goes above all that exist, before anything that could forget one of them.
   const keyNumbers = await dataKeys.start();
   await table.load();
-  const layers = new Map(host.layers().map((layer): [number, LayerSummary] => [layer.layer, layer]));
+  await snapshots.load();
+  await schedules.load();
+  const lost = [...table.lost, ...snapshots.lost];
 
-  // 2. Orphans go, but only if every row is known: a layer whose row cannot be read, or was lost, is not an orphan.
-  const mark = await nodeMark(dependencies.meta, layers.size);
+  // 2. Heads that a snapshot left unrecorded become their volumes'; orphans go, but only if every row is known: a layer whose row cannot be read, or was lost, is not an orphan.
+  const layerCount = host.layers().length;
+  const mark = await nodeMark(dependencies.meta, layerCount);
   if (mark === 'damaged') findings.push(lostMarkProblem());
-  if (table.lost.length > 0) findings.push(...table.lost.map(lostRowProblem));
-  else if (mark === 'missing') findings.push(lostMetaProblem(layers.size, 'but the records of volumes are empty'));
-  else if (mark === 'present') findings.push(...(await removeOrphans(dependencies, layers, keyNumbers)));
+  if (lost.length > 0) findings.push(...lost.map(lostRowProblem));
+  else if (mark === 'missing') findings.push(lostMetaProblem(layerCount, 'but the records of volumes are empty'));
+  else if (mark === 'present') {
+    await mendHeads(dependencies);
+    findings.push(...(await removeOrphans(dependencies, keyNumbers)));
+  }
+  for (const { row } of snapshots.all()) {
+    if (table.get(row.volumeId) === undefined && lost.length === 0)
+      findings.push(lostVolumeProblem(row.name, row.volumeId));
+  }
+  const layers = new Map(host.layers().map((layer): [number, LayerSummary] => [layer.layer, layer]));
 
   // 3. One new version of each row that needs it: a new epoch before each open, the size that the layer has, and the
   //    end of ephemeral volumes.
@@ -64,9 +87,18 @@ export async function startVolumes(dependencies: NodeStartDependencies): Promise
   });
   if (deleting.length > 0) log.info({ volumes: deleting.length }, 'deletions of the last run were finished');
 
+  const givenUp = snapshots.all().filter(({ row }) => row.phase === 'deleting');
+  for (const snapshot of givenUp) {
+    const record = table.get(snapshot.row.volumeId);
+    if (record !== undefined) await record.mutex.run(() => snapshotRemover.finishOrRetry(record, snapshot));
+  }
+
   // 5. The rest is opened; each volume's trouble is its own.
   const live = table.all().filter(({ row }) => row.phase === 'live');
-  await inParallel(live, (record: VolumeRecord) => opener.open(record, layers.get(record.row.layer), null));
+  await inParallel(live, async (record: VolumeRecord) => {
+    await opener.open(record, layers.get(record.row.layer), null);
+    await service.serve(record);
+  });
   return findings;
 }
 
@@ -111,19 +143,36 @@ async function nodeMark(meta: MetaStore, layers: number): Promise<'present' | 'm
   return 'present';
 }
 
+/** One volume's trouble keeps nobody from the others: what cannot be mended now is tried again. */
+async function mendHeads({ table, mender, retries, log }: NodeStartDependencies): Promise<void> {
+  for (const record of table.all()) {
+    try {
+      await mender.mend(record);
+    } catch (thrown) {
+      log.warn({ volume: record.displayName, error: messageOf(thrown) }, 'a head could not be recorded yet');
+      retries.failed(mendingSubject(record), thrown, () => record.mutex.run(() => mender.mend(record)));
+    }
+  }
+}
+
 async function removeOrphans(
-  { table, host, dataKeys, retries, log }: NodeStartDependencies,
-  layers: ReadonlyMap<number, LayerSummary>,
+  { table, host, references, dataKeys, retries, log }: NodeStartDependencies,
   keyNumbers: ReadonlySet<number>,
 ): Promise<Problem[]> {
-  const rows = table.all().map(({ row }) => row);
-  const usedLayers = new Set(rows.map((row) => row.layer));
-  const usedKeys = new Set(rows.flatMap((row) => row.dataKeyNumbers));
-  const orphanLayers = [...layers.values()].filter(({ layer }) => !usedLayers.has(layer));
+  const usedLayers = references.layers();
+  const usedKeys = references.keyNumbers();
+  // What is hidden was given up, and goes by itself. Children before what they were made from.
+  const orphanLayers = host
+    .layers()
+    .filter(({ layer, hidden }) => !hidden && !usedLayers.has(layer))
+    .sort((a, b) => b.layer - a.layer);
+  const orphans = new Set(orphanLayers.map(({ layer }) => layer));
+  // A creation makes one layer, and what it freezes has a head of its own.
+  const begun = orphanLayers.filter(({ parent }) => parent === null || !orphans.has(parent)).length;
   const orphanKeys = [...keyNumbers].filter((number) => !usedKeys.has(number));
   const announced = await table.announced();
-  if (orphanLayers.length > announced.length) {
-    return [lostMetaProblem(orphanLayers.length, 'that no volume names and no unfinished creation explains')];
+  if (begun > announced.length) {
+    return [lostMetaProblem(begun, 'that no volume names and no unfinished creation explains')];
   }
   if (orphanLayers.length + orphanKeys.length + announced.length === 0) return [];
   log.info({ layers: orphanLayers.length, keys: orphanKeys.length }, 'removing what unfinished creations left');
@@ -148,6 +197,16 @@ function lostRowProblem({ key, reason }: { key: string; reason: string }): Probl
     reason: `the record of a volume cannot be read, so that volume is not served: ${reason}`,
     remedy: 'restore meta/ in the storage path from a copy; until then nothing is removed that could belong to it',
     lastError: reason,
+    nextTryMs: 0,
+  };
+}
+
+function lostVolumeProblem(snapshot: string, volumeId: string): Problem {
+  return {
+    subject: `snapshot ${snapshot}`,
+    reason: `the record of its volume, ${volumeId}, is not there`,
+    remedy: 'restore meta/ in the storage path from a copy; the data is still there and is not touched',
+    lastError: '',
     nextTryMs: 0,
   };
 }

@@ -10,9 +10,6 @@ export interface ScrubSnapshots {
   nameOf(layer: number): string;
 }
 
-/** A node without snapshots. */
-export const NO_SNAPSHOTS: ScrubSnapshots = { layersOf: () => [], nameOf: () => '' };
-
 /** A snapshot that was deleted and whose blocks something else still shows. */
 const DELETED_SNAPSHOT = '(deleted)';
 

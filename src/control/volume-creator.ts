@@ -5,20 +5,24 @@ import type { Log } from '../base/log.js';
 import { randomUuid } from '../base/uuid.js';
 import { checkLabels } from '../model/label.js';
 import type { VolumeQos } from '../model/qos-settings.js';
-import type { StorageClass } from '../model/storage-class.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { checkBlockBytes, checkReplicas, checkVolumeSize, checkVolumeType } from '../model/volume-size.js';
 import type { DataKey, LayerId, VolumeHandle, VolumeHost } from '../volume/volume-host.js';
 import { type Caller, throwIfCancelled } from './caller.js';
-import { codeOf, stepOf } from './control-error.js';
+import { codeOf, refused, stepOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import { checkNewName } from './find-volume.js';
+import { isKeyNeeded } from './key-needs.js';
+import { DATA_KEYS_PER_VOLUME_MAX } from './limits.js';
+import { makeLayer } from './make-layer.js';
 import type { QosPolicies } from './qos-policies.js';
 import { qosOf, type QosWish } from './quality-of-service.js';
 import type { Retries } from './retries.js';
+import type { RowReferences } from './row-references.js';
+import type { SnapshotTable } from './snapshots/snapshot-table.js';
 import type { StorageClasses } from './storage-classes.js';
 import type { VolumeRecord } from './volume-record.js';
-import type { VolumeTable } from './volume-table.js';
+import type { Beside, VolumeTable } from './volume-table.js';
 
 export interface CreateRequest {
   readonly name: string;
@@ -40,6 +44,8 @@ const NO_WISH: QosWish = { policy: '' };
 
 export interface VolumeCreatorDependencies {
   readonly table: VolumeTable;
+  readonly snapshots: SnapshotTable;
+  readonly references: RowReferences;
   readonly host: VolumeHost;
   readonly dataKeys: DataKeys;
   readonly classes: StorageClasses;
@@ -48,6 +54,21 @@ export interface VolumeCreatorDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+}
+
+/** What a volume is made from: a frozen layer, and the keys that its blocks may be sealed with. */
+export interface CloneSource {
+  readonly layer: LayerId;
+  readonly blockBytes: number;
+  readonly storageClass: string;
+  /** Whether new writes are encrypted, as in the volume that it comes from. */
+  readonly encrypted: boolean;
+  readonly plainBlocks: boolean;
+  readonly dataKeyNumbers: readonly number[];
+  /** Of the snapshot; the clone is opened above it. */
+  readonly epoch: number;
+  /** For people: VOLUME@SNAPSHOT. */
+  readonly origin: string;
 }
 
 /** A volume with keys and a layer that has no row yet: it can be written, and undone, but nobody can see it. */
@@ -78,10 +99,13 @@ export class VolumeInTheMaking {
     }
   }
 
-  /** The row makes it a volume. A failure leaves it in the making, to be undone. */
-  async commit(): Promise<VolumeRecord> {
+  /**
+   * The row makes it a volume. A failure leaves it in the making, to be undone. `layer`: its head, when the first one was
+   * frozen; `beside`: what is stored in the same transaction.
+   */
+  async commit(layer = this.row.layer, beside: Beside = {}): Promise<VolumeRecord> {
     assert(this.#state === 'making', 'a volume is committed once');
-    const record = await this.#dependencies.table.insert(this.row);
+    const record = await this.#dependencies.table.insert({ ...this.row, layer }, beside);
     this.#state = 'committed';
     this.#release();
     return record;
@@ -108,9 +132,13 @@ export class VolumeInTheMaking {
 
   async #remove(): Promise<void> {
     await this.#handle?.close();
-    await this.#dependencies.host.dropLayer(this.row.layer as LayerId);
-    await this.#dependencies.dataKeys.erase(this.row.dataKeyNumbers);
-    await this.#dependencies.table.withdraw([this.row.id]);
+    const { host, dataKeys, table } = this.#dependencies;
+    const layer = this.row.layer as LayerId;
+    // A head that was made of its first layer goes before that.
+    for (const child of host.layers().filter(({ parent }) => parent === layer)) await host.dropLayer(child.layer);
+    await host.dropLayer(layer);
+    await dataKeys.erase(this.row.dataKeyNumbers.filter((number) => !isKeyNeeded(this.#dependencies, number)));
+    await table.withdraw([this.row.id]);
   }
 
   #wipe(): void {
@@ -134,28 +162,31 @@ export class VolumeCreator {
 
   /**
    * Checks the request and makes everything but the row. The name is held until the result is committed or undone.
-   * When this throws, or the caller has gone, nothing of it is left.
+   * When this throws, or the caller has gone, nothing of it is left. `source`: a clone of that layer, which nobody may drop
+   * meanwhile.
    */
-  async prepare(request: CreateRequest, caller: Caller): Promise<VolumeInTheMaking> {
+  async prepare(request: CreateRequest, caller: Caller, source: CloneSource | null = null): Promise<VolumeInTheMaking> {
     const { table, dataKeys, classes } = this.#dependencies;
-    const draft = this.#draft(request);
-    const storageClass = classes.get(request.storageClass);
-    const releases = [table.reserve(draft.name), classes.hold(storageClass.name)];
+    const draft = source === null ? this.#draft(request) : this.#cloneDraft(request, source);
+    const releases = [table.reserve(draft.name), classes.hold(draft.storageClass)];
     const release = (): void => {
       for (const one of releases) one();
     };
     const keys: DataKey[] = [];
+    const made: number[] = [];
     let mayHaveLayer = false;
     try {
       throwIfCancelled(caller);
       await stepOf('note creation', table.announce(draft.id));
+      if (source !== null) keys.push(...(await stepOf('load data keys', dataKeys.load(source.dataKeyNumbers))));
       if (draft.encrypted) {
-        const made = await stepOf('make data key', dataKeys.make());
-        keys.push({ number: made.number, secret: made.secret });
+        const { number, secret } = await stepOf('make data key', dataKeys.make());
+        keys.push({ number, secret });
+        made.push(number);
       }
       throwIfCancelled(caller);
       mayHaveLayer = true;
-      const layer = await stepOf('make layer', this.#makeLayer(draft));
+      const layer = await stepOf('make layer', makeLayer(this.#dependencies, draft, source?.layer));
       const row = { ...draft, layer, dataKeyNumbers: keys.map((key) => key.number) };
       const making = new VolumeInTheMaking(row, keys, release, this.#dependencies);
       if (caller.signal?.aborted === true) {
@@ -167,58 +198,74 @@ export class VolumeCreator {
       release();
       // Of a layer that failed half way the next start finds what there is; only a full disk says that there is none.
       if (codeOf(thrown) === 'FULL') mayHaveLayer = false;
-      await this.#clear(draft.id, keys, mayHaveLayer);
+      for (const key of keys) key.secret.fill(0);
+      await this.#clear(draft.id, made, mayHaveLayer);
       throw thrown;
     }
   }
 
   #draft(request: CreateRequest): VolumeRow {
-    const name = checkNewName(request.name);
-    const storageClass = this.#dependencies.classes.get(request.storageClass);
+    const { name, parameters } = this.#dependencies.classes.get(request.storageClass);
     const blockBytes = checkBlockBytes(request.blockBytes === 0 ? this.#blockBytesDefault : request.blockBytes);
+    const { encryption, replication, qosPolicy } = parameters;
+    return this.#row(request, { storageClass: name, blockBytes, encrypted: encryption, replication, qosPolicy });
+  }
+
+  /** It has the class, the encryption and the blocks of what it is made from; the class may be damaged or gone. */
+  #cloneDraft(request: CreateRequest, source: CloneSource): VolumeRow {
+    const { replication = 1, qosPolicy = '' } = this.#dependencies.classes.find(source.storageClass)?.parameters ?? {};
+    if (source.dataKeyNumbers.length >= DATA_KEYS_PER_VOLUME_MAX) {
+      const count = String(source.dataKeyNumbers.length);
+      throw refused(
+        'state',
+        `${source.origin} has blocks under ${count} data keys; a clone could not have one of its own`,
+      );
+    }
+    const row = this.#row(request, { ...source, replication, qosPolicy });
+    return {
+      ...row,
+      epoch: source.epoch + 1,
+      dataKeyNumbers: source.dataKeyNumbers,
+      plainBlocks: source.plainBlocks || row.plainBlocks,
+      origin: source.origin,
+    };
+  }
+
+  #row(
+    request: CreateRequest,
+    born: Pick<CloneSource, 'storageClass' | 'blockBytes' | 'encrypted'> & { replication: number; qosPolicy: string },
+  ): VolumeRow {
     checkLabels(request.labels);
     return {
       id: randomUuid(this.#dependencies.random),
-      name,
+      name: checkNewName(request.name),
       layer: 0,
-      sizeBytes: checkVolumeSize(request.sizeBytes, blockBytes),
-      blockBytes,
-      storageClass: storageClass.name,
+      sizeBytes: checkVolumeSize(request.sizeBytes, born.blockBytes),
+      blockBytes: born.blockBytes,
+      storageClass: born.storageClass,
       volumeType: checkVolumeType(request.volumeType === '' ? 'persistent' : request.volumeType),
-      replicasDesired: checkReplicas(request.replicas === 0 ? storageClass.parameters.replication : request.replicas),
+      replicasDesired: checkReplicas(request.replicas === 0 ? born.replication : request.replicas),
       createdAtMs: this.#dependencies.clock.wallMs(),
       labels: { ...request.labels },
       protected: false,
       epoch: 1,
       dataKeyNumbers: [],
-      encrypted: storageClass.parameters.encryption,
-      plainBlocks: !storageClass.parameters.encryption,
+      encrypted: born.encrypted,
+      plainBlocks: !born.encrypted,
       export: null,
       retained: null,
       phase: 'live',
       origin: '',
-      qos: this.#qosOf(request, storageClass),
+      qos: this.#qosOf(request, born.qosPolicy),
     };
   }
 
-  #qosOf({ qos = NO_WISH }: CreateRequest, { parameters }: StorageClass): VolumeQos | null {
-    return qosOf({ ...qos, policy: qos.policy || parameters.qosPolicy }, null, this.#dependencies.policies);
+  #qosOf({ qos = NO_WISH }: CreateRequest, classPolicy: string): VolumeQos | null {
+    return qosOf({ ...qos, policy: qos.policy || classPolicy }, null, this.#dependencies.policies);
   }
 
-  /** A store that was lost or set back counts from before: what old rows name must never become new data. */
-  async #makeLayer({ blockBytes, sizeBytes }: VolumeRow): Promise<LayerId> {
-    const { host, table } = this.#dependencies;
-    for (;;) {
-      const layer = await host.createLayer(blockBytes, sizeBytes);
-      if (!table.namesLayer(layer)) return layer;
-      await host.dropLayer(layer);
-    }
-  }
-
-  async #clear(id: string, keys: readonly DataKey[], mayHaveLayer: boolean): Promise<void> {
-    for (const key of keys) key.secret.fill(0);
+  async #clear(id: string, numbers: readonly number[], mayHaveLayer: boolean): Promise<void> {
     const { dataKeys, table, retries } = this.#dependencies;
-    const numbers = keys.map((key) => key.number);
     const clear = async (): Promise<void> => {
       await dataKeys.erase(numbers);
       if (!mayHaveLayer) await table.withdraw([id]);

@@ -7,9 +7,10 @@ import { refused, stepOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
 import { findVolume, refuseOther } from './find-volume.js';
-import { volumesNeeding } from './key-needs.js';
+import { isKeyNeeded } from './key-needs.js';
 import { DATA_KEYS_PER_VOLUME_MAX } from './limits.js';
 import type { Retries } from './retries.js';
+import type { SnapshotTable } from './snapshots/snapshot-table.js';
 import { eventOf } from './volume-event.js';
 import { plainBlocksOf } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
@@ -18,6 +19,7 @@ import type { VolumeTable } from './volume-table.js';
 
 export interface VolumeEncryptionDependencies {
   readonly table: VolumeTable;
+  readonly snapshots: SnapshotTable;
   readonly dataKeys: DataKeys;
   readonly retries: Retries;
   readonly events: EventLog;
@@ -194,9 +196,9 @@ export class VolumeEncryption {
   }
 
   async #eraseUnneeded(number: number): Promise<void> {
-    const { table, dataKeys, retries, log } = this.#dependencies;
+    const { dataKeys, retries, log } = this.#dependencies;
     const erase = async (): Promise<void> => {
-      if (volumesNeeding(table, number).length === 0) await dataKeys.erase([number]);
+      if (!isKeyNeeded(this.#dependencies, number)) await dataKeys.erase([number]);
     };
     try {
       await erase();

@@ -7,6 +7,7 @@ import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
 import type { Retries } from './retries.js';
+import type { SnapshotDiffs } from './snapshots/snapshot-diffs.js';
 import type { VolumeRecord } from './volume-record.js';
 import type { VolumeTable } from './volume-table.js';
 
@@ -15,6 +16,7 @@ export interface VolumeOpenerDependencies {
   readonly host: VolumeHost;
   readonly dataKeys: DataKeys;
   readonly exports: Exports;
+  readonly diffs: SnapshotDiffs;
   readonly retries: Retries;
   readonly events: EventLog;
   readonly log: Log;
@@ -43,9 +45,11 @@ export class VolumeOpener {
         ? `its layer ${row.layer} is not in the store`
         : layer.damage !== ''
           ? layer.damage
-          : layer.blockBytes !== row.blockBytes
-            ? `its layer has blocks of ${layer.blockBytes} bytes, its record says ${row.blockBytes}`
-            : '';
+          : layer.state === 'frozen'
+            ? `its layer ${row.layer} is frozen: its record is older than the store`
+            : layer.blockBytes !== row.blockBytes
+              ? `its layer has blocks of ${layer.blockBytes} bytes, its record says ${row.blockBytes}`
+              : '';
     if (fault !== '') {
       wipe(keys);
       this.#damaged(record, fault);
@@ -96,6 +100,7 @@ export class VolumeOpener {
       device: handle,
       readOnly: row.export.readOnly,
       description: `${row.storageClass} volume ${record.id}`,
+      diffs: this.#dependencies.diffs.ofExport(record, null),
     });
   }
 
@@ -171,13 +176,13 @@ export class VolumeOpener {
   }
 }
 
-/** Under what Retries keeps what is tried again for a volume. */
 /** What the keyring of a volume does with blocks that are not encrypted. */
 export function plainBlocksOf(row: Pick<VolumeRow, 'encrypted' | 'plainBlocks'>): PlainBlocks {
   if (!row.encrypted) return 'written';
   return row.plainBlocks ? 'read' : 'refused';
 }
 
+/** Under what Retries keeps what is tried again for a volume. */
 export function retrySubject(record: VolumeRecord): string {
   return `volume ${record.id}`;
 }

@@ -8,8 +8,16 @@ import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
 import type { Exports } from './exports.js';
 import { findVolume, refuseOther } from './find-volume.js';
-import { volumesNeeding } from './key-needs.js';
+import { isKeyNeeded } from './key-needs.js';
+import { scheduleKey } from './meta-keys.js';
 import type { Retries } from './retries.js';
+import type { HeadMender } from './snapshots/head-mender.js';
+import type { SnapshotExporter } from './snapshots/snapshot-exporter.js';
+import type { SnapshotReaders } from './snapshots/snapshot-readers.js';
+import type { SnapshotRecord } from './snapshots/snapshot-record.js';
+import { deletionSubject, refuseHeld } from './snapshots/snapshot-remover.js';
+import type { SnapshotSchedules } from './snapshots/snapshot-schedules.js';
+import type { SnapshotTable } from './snapshots/snapshot-table.js';
 import type { StorageClasses } from './storage-classes.js';
 import { eventOf } from './volume-event.js';
 import { retrySubject, type VolumeOpener } from './volume-opener.js';
@@ -32,6 +40,11 @@ export interface VolumeRemoverDependencies {
   readonly classes: StorageClasses;
   readonly exports: Exports;
   readonly opener: VolumeOpener;
+  readonly snapshots: SnapshotTable;
+  readonly mender: HeadMender;
+  readonly exporter: SnapshotExporter;
+  readonly readers: SnapshotReaders;
+  readonly schedules: SnapshotSchedules;
   readonly retries: Retries;
   readonly events: EventLog;
   readonly clock: Clock;
@@ -45,8 +58,15 @@ export class VolumeRemover {
     this.#dependencies = dependencies;
   }
 
-  /** Retain or Delete, as the class says; `force` removes for good and drops connections. */
-  delete(reference: string, force: boolean, caller: Caller): Promise<Removal> {
+  /**
+   * Retain or Delete, as the class says; `force` removes for good and drops connections. Snapshots share its fate, which
+   * `withSnapshots` has to say: they are retained with it, or removed.
+   */
+  delete(
+    reference: string,
+    { force, withSnapshots }: { readonly force: boolean; readonly withSnapshots: boolean },
+    caller: Caller,
+  ): Promise<Removal> {
     const record = findVolume(this.#dependencies.table, reference, 'live');
     return record.mutex.run(async () => {
       const { row } = record;
@@ -60,6 +80,7 @@ export class VolumeRemover {
       if (row.phase === 'deleting') throw refused('state', `volume ${name} is being deleted already`);
       refuseOther(this.#dependencies.table, reference, 'live', record);
       this.#refuseProtected(record);
+      this.#refuseSnapshots(record, force, withSnapshots);
       if (!force)
         refuseConnected(record, this.#dependencies.exports, 'delete it with --force, which removes it for good');
       if (!force && this.reclaimPolicyOf(record) === 'Retain') return this.#retain(record, caller);
@@ -80,6 +101,7 @@ export class VolumeRemover {
       if (record.row.phase === 'deleting')
         throw refused('state', `volume ${record.displayName} is being deleted already`);
       this.#refuseProtected(record);
+      refuseHeld(record, this.#dependencies.snapshots.liveOf(record.id));
       return this.#remove(record, caller, 'purged');
     });
   }
@@ -95,20 +117,34 @@ export class VolumeRemover {
    * between them only means that it is done again.
    */
   async finish(record: VolumeRecord): Promise<void> {
-    const { opener, host, dataKeys, table, retries } = this.#dependencies;
+    const { opener, host, dataKeys, table, retries, snapshots, schedules, mender } = this.#dependencies;
+    const own = snapshots.ofVolume(record.id);
     // 1. Nobody may use a layer that goes.
     await opener.close(record);
-    // 2. Keys first, where no other volume needs them: from then on nobody can open a block of it, whatever becomes of the
-    //    rest. That it goes is decided and durable, so data without its key is no loss here.
-    const failure = await dataKeys.erase(this.#ownKeysOf(record)).then(
-      () => null,
-      (thrown: unknown) => ({ thrown }),
-    );
-    // 3. Its data goes all the same: on a disk that is too full to scrub, that is what makes room.
+    await this.#closeSnapshots(own);
+    await mender.mend(record);
+    // 2. Keys first, where nobody else needs them: from then on nobody can open a block of it, whatever becomes of the rest.
+    //    That it goes is decided and durable, so data without its key is no loss here.
+    const numbers = new Set([record.row, ...own.map(({ row }) => row)].flatMap((row) => row.dataKeyNumbers));
+    const failure = await dataKeys
+      .erase([...numbers].filter((number) => !isKeyNeeded(this.#dependencies, number)))
+      .then(
+        () => null,
+        (thrown: unknown) => ({ thrown }),
+      );
+    // 3. Its data goes all the same: on a disk that is too full to scrub, that is what makes room. The newest first: what has
+    //    no child goes at once; what clones show stays in the store, as nobody's.
     await host.dropLayer(record.row.layer as LayerId);
+    const hidden = new Set(host.layers().flatMap((layer) => (layer.hidden ? [layer.layer] : [])));
+    for (const { row } of [...own].reverse()) {
+      if (!hidden.has(row.layer as LayerId)) await host.dropLayer(row.layer as LayerId);
+    }
     if (failure !== null) throw failure.thrown;
-    // 4. The row last: while it is there, start-up finishes this. After it nothing would know the numbers of its keys.
-    await table.remove(record);
+    // 4. The volume's row last: while it is there, start-up finishes this. After it nothing would know the numbers of its keys.
+    await snapshots.remove(own);
+    await table.remove(record, [scheduleKey(record.id)]);
+    for (const snapshot of own) retries.settled(deletionSubject(snapshot));
+    schedules.forget(record.id);
     retries.settled(retrySubject(record));
   }
 
@@ -123,11 +159,6 @@ export class VolumeRemover {
       );
       return false;
     }
-  }
-
-  /** Its data keys that no other volume needs. */
-  #ownKeysOf({ row }: VolumeRecord): number[] {
-    return row.dataKeyNumbers.filter((number) => volumesNeeding(this.#dependencies.table, number).length === 0);
   }
 
   async #finishLater(record: VolumeRecord): Promise<void> {
@@ -147,6 +178,7 @@ export class VolumeRemover {
     };
     await this.#changeOffline(record, next, 'retain volume');
     await opener.close(record);
+    await this.#closeSnapshots(this.#dependencies.snapshots.ofVolume(row.id));
     retries.settled(retrySubject(record));
     events.append({
       ...eventOf(record, caller),
@@ -177,12 +209,12 @@ export class VolumeRemover {
     const connections =
       dropped > 0 ? `; ${dropped} ${dropped === 1 ? 'connection was' : 'connections were'} dropped` : '';
     const keys = record.row.dataKeyNumbers.length;
-    const shared = keys - this.#ownKeysOf(record).length;
+    const shared = record.row.dataKeyNumbers.filter((number) => isKeyNeeded(this.#dependencies, number)).length;
     const erased =
       keys === 0
         ? ''
         : shared > 0
-          ? ', and its data keys are destroyed but for those that other volumes need'
+          ? ', and its data keys are destroyed but for those that other volumes or snapshots need'
           : ', and its data keys were destroyed first: no block of it can be opened any more';
     const detail = done
       ? `it is gone${erased}; this version does not give the space in the journal back yet${connections}`
@@ -202,6 +234,31 @@ export class VolumeRemover {
       throw thrown;
     }
     await closing;
+  }
+
+  /** Out of service; their rows stay as they are. */
+  async #closeSnapshots(own: readonly SnapshotRecord[]): Promise<void> {
+    const { exporter, readers } = this.#dependencies;
+    for (const snapshot of own) {
+      await exporter.close(snapshot);
+      await readers.close(snapshot.id);
+    }
+  }
+
+  #refuseSnapshots(record: VolumeRecord, force: boolean, withSnapshots: boolean): void {
+    const { snapshots, exporter } = this.#dependencies;
+    const own = snapshots.liveOf(record.id);
+    if (own.length === 0) return;
+    const name = record.displayName;
+    if (!withSnapshots) {
+      const count = own.length === 1 ? `a snapshot, ${name}@${own[0].row.name}` : `${own.length} snapshots`;
+      throw refused(
+        'snapshots',
+        `volume ${name} has ${count}; delete it together with them: \`gfs volume delete ${name} --with-snapshots\``,
+      );
+    }
+    refuseHeld(record, own);
+    if (!force) for (const one of own) exporter.refuseConnected(record, one, 'delete the volume with --force');
   }
 
   #refuseProtected(record: VolumeRecord): void {

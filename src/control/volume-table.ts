@@ -15,6 +15,13 @@ export interface RowChange {
   readonly next: VolumeRow;
 }
 
+/** What a transaction changes beside the rows of volumes. */
+export interface Beside {
+  readonly compare?: readonly MetaCompare[];
+  readonly set?: readonly MetaSet[];
+  readonly delete?: readonly string[];
+}
+
 /** A row that is there and cannot be read. What it names must not be taken for an orphan. */
 export interface LostRow {
   readonly key: string;
@@ -85,12 +92,6 @@ export class VolumeTable {
     };
   }
 
-  /** Whether the record of any volume names this layer, also of one whose layer is not there. */
-  namesLayer(layer: number): boolean {
-    for (const { row } of this.#records.values()) if (row.layer === layer) return true;
-    return false;
-  }
-
   /**
    * Notes that a volume is being made, before anything of it is. A start takes a layer without a row for the remains of
    * a creation only as far as such notes explain it: otherwise lost or set back rows would cost their data.
@@ -112,19 +113,21 @@ export class VolumeTable {
     }
   }
 
-  /** Makes the row of a live volume durable; its name was reserved. From then on the volume exists. */
-  async insert(row: VolumeRow): Promise<VolumeRecord> {
+  /** Makes the row of a live volume durable; its name was reserved. From then on the volume exists, and what is beside it. */
+  async insert(row: VolumeRow, beside: Beside = {}): Promise<VolumeRecord> {
     assert(row.phase === 'live' && this.#names.get(row.name) === '', 'a new row is live and its name reserved');
     const outcome = await this.#meta.transaction({
       compare: [
         { key: volumeKey(row.id), revision: 0 },
         { key: nameKey(row.name), revision: 0 },
+        ...(beside.compare ?? []),
       ],
       set: [
         { key: volumeKey(row.id), value: encodeJson(row) },
         { key: nameKey(row.name), value: encodeJson({ id: row.id }) },
+        ...(beside.set ?? []),
       ],
-      delete: [makingKey(row.id)],
+      delete: [makingKey(row.id), ...(beside.delete ?? [])],
     });
     if (!outcome.committed) throw this.#nameTaken(row.name);
     const record = new VolumeRecord(row, outcome.revision);
@@ -145,6 +148,11 @@ export class VolumeTable {
     }
   }
 
+  /** Rows and what is beside them in one transaction; none of them takes a new name. */
+  changeTogether(changes: readonly RowChange[], beside: Beside): Promise<void> {
+    return this.#commit(changes, beside);
+  }
+
   /**
    * Many rows in few transactions, all under way at once so that the store can commit them together; none of them
    * takes a new name. When one fails, others may have changed.
@@ -157,17 +165,17 @@ export class VolumeTable {
     await Promise.all(batches);
   }
 
-  /** Removes the row of a volume whose data and keys are gone. */
-  async remove(record: VolumeRecord): Promise<void> {
+  /** Removes the row of a volume whose data and keys are gone; `beside`: keys that go with it. */
+  async remove(record: VolumeRecord, beside: readonly string[] = []): Promise<void> {
     assert(record.row.phase === 'deleting', 'only what is deleted loses its row');
-    await this.#meta.transaction({ delete: [volumeKey(record.id)] });
+    await this.#meta.transaction({ delete: [volumeKey(record.id), ...beside] });
     this.#records.delete(record.id);
   }
 
-  async #commit(changes: readonly RowChange[]): Promise<void> {
-    const compare: MetaCompare[] = [];
-    const set: MetaSet[] = [];
-    const deleted: string[] = [];
+  async #commit(changes: readonly RowChange[], beside: Beside = {}): Promise<void> {
+    const compare: MetaCompare[] = [...(beside.compare ?? [])];
+    const set: MetaSet[] = [...(beside.set ?? [])];
+    const deleted: string[] = [...(beside.delete ?? [])];
     for (const { record, next } of changes) {
       const [before, after] = [liveName(record.row), liveName(next)];
       compare.push({ key: volumeKey(record.id), revision: record.revision });

@@ -42,12 +42,17 @@ export interface VolumeView {
   readonly dataKeyNumber: number;
   /** Limits and guarantees; null: none. */
   readonly qos: VolumeQos | null;
+  /** Live snapshots of it. */
+  readonly snapshots: number;
+  /** What it was cloned from, as it was called then; '' when it was made empty. */
+  readonly origin: string;
 }
 
 export interface ViewSources {
   readonly exports: Exports;
   /** Live bytes of a layer that is not open. */
   allocatedOf(layer: number): number;
+  snapshotsOf(record: VolumeRecord): number;
   reclaimPolicyOf(record: VolumeRecord): ReclaimPolicy;
   /** Why a deletion has not come to its end, with the next try; '' when it is under way. */
   deletionTrouble(record: VolumeRecord): string;
@@ -80,6 +85,8 @@ export function viewOf(record: VolumeRecord, sources: ViewSources): VolumeView {
     protected: row.protected,
     retainedAtMs: row.retained?.sinceMs ?? 0,
     reclaimPolicy: sources.reclaimPolicyOf(record),
+    snapshots: sources.snapshotsOf(record),
+    origin: row.origin,
     dataKeyNumber: sealingNumberOf(row),
     qos: row.qos,
   };

@@ -8,8 +8,11 @@ import type { Exports } from './exports.js';
 import { findVolume } from './find-volume.js';
 import { readImage, type ImagePiece } from './image-export.js';
 import { ImageImport } from './image-import.js';
-import { IMAGE_TRANSFERS_MAX } from './limits.js';
 import type { Retries } from './retries.js';
+import type { SnapshotService } from './snapshots/snapshot-service.js';
+import type { CloneRequest, VolumeCloner } from './snapshots/volume-cloner.js';
+import type { VolumeReverter } from './snapshots/volume-reverter.js';
+import type { Transfers } from './transfers.js';
 import type { UpdateRequest, VolumeChanger } from './volume-changer.js';
 import type { CreateRequest, VolumeCreator } from './volume-creator.js';
 import { eventOf } from './volume-event.js';
@@ -27,6 +30,10 @@ export interface VolumesDependencies {
   readonly creator: VolumeCreator;
   readonly changer: VolumeChanger;
   readonly remover: VolumeRemover;
+  readonly cloner: VolumeCloner;
+  readonly reverter: VolumeReverter;
+  readonly snapshots: SnapshotService;
+  readonly transfers: Transfers;
   readonly opener: VolumeOpener;
   readonly retries: Retries;
   readonly events: EventLog;
@@ -62,7 +69,6 @@ const SLIPS: ReadonlySet<ControlFault['code']> = new Set([
 export class Volumes {
   readonly #dependencies: VolumesDependencies;
   readonly #imports = new Set<ImageImport>();
-  #transfers = 0;
   #closed = false;
 
   constructor(dependencies: VolumesDependencies) {
@@ -103,9 +109,9 @@ export class Volumes {
     return this.#view(record);
   }
 
-  delete(reference: string, force: boolean, caller: Caller): Promise<Removal> {
+  delete(reference: string, force: boolean, caller: Caller, withSnapshots = false): Promise<Removal> {
     return this.#reporting('delete', reference, caller, () =>
-      this.#dependencies.remover.delete(reference, force, caller),
+      this.#dependencies.remover.delete(reference, { force, withSnapshots }, caller),
     );
   }
 
@@ -114,9 +120,11 @@ export class Volumes {
   }
 
   restore(reference: string, name: string, caller: Caller): Promise<VolumeView> {
-    return this.#reporting('restore', reference, caller, async () =>
-      this.#view(await this.#dependencies.changer.restore(reference, name, caller)),
-    );
+    return this.#reporting('restore', reference, caller, async () => {
+      const record = await this.#dependencies.changer.restore(reference, name, caller);
+      await record.mutex.run(() => this.#dependencies.snapshots.serve(record));
+      return this.#view(record);
+    });
   }
 
   expand(reference: string, sizeBytes: number, relative: boolean, caller: Caller): Promise<VolumeView> {
@@ -126,9 +134,28 @@ export class Volumes {
   }
 
   rename(reference: string, name: string, caller: Caller): Promise<VolumeView> {
-    return this.#reporting('rename', reference, caller, async () =>
-      this.#view(await this.#dependencies.changer.rename(reference, name, caller)),
+    return this.#reporting('rename', reference, caller, async () => {
+      const record = await this.#dependencies.changer.rename(reference, name, caller);
+      this.#dependencies.snapshots.offerAgain(record);
+      return this.#view(record);
+    });
+  }
+
+  /** A volume that begins as VOLUME@SNAPSHOT, or as VOLUME is now. */
+  clone(reference: string, request: CloneRequest, caller: Caller): Promise<VolumeView> {
+    this.#throwIfClosed();
+    return this.#reporting('clone', reference, caller, async () =>
+      this.#view(await this.#dependencies.cloner.clone(reference, request, caller)),
     );
+  }
+
+  /** A volume is what VOLUME@SNAPSHOT shows; `safety` names the snapshot of what it was before. */
+  revert(reference: string, force: boolean, caller: Caller): Promise<{ volume: VolumeView; safety: string }> {
+    this.#throwIfClosed();
+    return this.#reporting('revert', reference, caller, async () => {
+      const { record, safety } = await this.#dependencies.reverter.revert(reference, force, caller);
+      return { volume: this.#view(record), safety: safety.row.name };
+    });
   }
 
   update(reference: string, request: UpdateRequest, caller: Caller): Promise<VolumeView> {
@@ -160,7 +187,7 @@ export class Volumes {
 
   async #beginImport(request: CreateRequest, caller: Caller): Promise<ImportSession> {
     this.#throwIfClosed();
-    const ended = this.#beginTransfer();
+    const ended = this.#dependencies.transfers.begin();
     try {
       const making = await this.#dependencies.creator.prepare(request, caller);
       try {
@@ -191,7 +218,7 @@ export class Volumes {
 
   /** Counts as a transfer from the first piece that is asked for: a generator that never runs never ends either. */
   async *#pieces(record: VolumeRecord, handle: VolumeHandle, caller: Caller): AsyncGenerator<ImagePiece, void, void> {
-    const ended = this.#beginTransfer();
+    const ended = this.#dependencies.transfers.begin();
     try {
       this.#note(record, caller, 'image.exported', `volume ${record.row.name} is copied into an image`);
       yield* readImage(handle, record.row.name);
@@ -206,6 +233,7 @@ export class Volumes {
     this.#closed = true;
     this.#dependencies.opener.shutDown();
     await Promise.all([...this.#imports].map((one) => one.abort()));
+    await this.#dependencies.snapshots.close();
     const records = this.#dependencies.table.all();
     await Promise.all(records.map((record) => record.mutex.run(() => this.#dependencies.opener.close(record))));
   }
@@ -237,21 +265,6 @@ export class Volumes {
     };
   }
 
-  #beginTransfer(): () => void {
-    if (this.#transfers >= IMAGE_TRANSFERS_MAX) {
-      throw new ControlError(`${IMAGE_TRANSFERS_MAX} images are being copied already; try again when one has ended`, {
-        code: 'REFUSED',
-        reason: 'busy',
-      });
-    }
-    this.#transfers += 1;
-    let running = true;
-    return () => {
-      if (running) this.#transfers -= 1;
-      running = false;
-    };
-  }
-
   /** What failed, and not by a slip of the caller's, becomes an event: it may be the first sign of a sick node. */
   async #reporting<T>(verb: string, reference: string, caller: Caller, work: () => Promise<T>): Promise<T> {
     try {
@@ -280,7 +293,7 @@ export class Volumes {
   }
 
   #viewSources(): ViewSources {
-    const { host, exports, remover, retries, clock } = this.#dependencies;
+    const { host, exports, remover, retries, snapshots, clock } = this.#dependencies;
     let allocated: Map<number, number> | undefined;
     return {
       exports,
@@ -288,6 +301,7 @@ export class Volumes {
         allocated ??= new Map(host.layers().map((summary) => [summary.layer, summary.allocatedBytes]));
         return allocated.get(layer) ?? 0;
       },
+      snapshotsOf: (record) => snapshots.countOf(record),
       reclaimPolicyOf: (record) => remover.reclaimPolicyOf(record),
       deletionTrouble: (record) => {
         const retry = retries.stateOf(retrySubject(record));

@@ -67,5 +67,6 @@ export function nodeStatus(parts: StatusParts): NodeStatus {
     problems,
     keyProvider: parts.keyProvider,
     blockBytes: parts.blockBytes,
+    snapshots: counts.snapshots,
   };
 }

@@ -165,8 +165,17 @@ export class Node implements Closable {
     // 5. Volumes are reconciled and opened before anyone may ask for them.
     const exports = new NbdExports();
     const plane = new ControlPlane(
-      { nodeId: folder.nodeId, blockBytesDefault: settings.blockBytes, scrubs: settings.scrubs },
-      { meta, host, vault: this.#vault, exports, clock, random, log, isZero: checksums.isZero.bind(checksums) },
+      {
+        nodeId: folder.nodeId,
+        blockBytesDefault: settings.blockBytes,
+        scrubs: settings.scrubs,
+        timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      },
+      {
+        ...{ meta, host, vault: this.#vault, exports, clock, random, log },
+        isZero: checksums.isZero.bind(checksums),
+        crc32c: checksums.crc32c.bind(checksums),
+      },
     );
     this.#plane = this.#closing.push(plane);
     await this.#serveNbd(exports, plane);

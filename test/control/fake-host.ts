@@ -3,6 +3,7 @@ import { DeviceError } from '../../src/device/device-error.js';
 import { DeviceStatistics, LATENCY_BOUNDS_MS } from '../../src/device/device-statistics.js';
 import type { QosSettings } from '../../src/model/qos-settings.js';
 import type {
+  ChangedRange,
   ChangedRanges,
   LayerId,
   LayerSummary,
@@ -22,9 +23,26 @@ interface FakeLayer {
   blockBytes: number;
   sizeBytes: number;
   damage: string;
-  readonly blocks: Map<number, Uint8Array>;
+  parent: number | null;
+  state: LayerSummary['state'];
+  hidden: boolean;
+  /** What the layer itself says of a block: null reads as zeros and hides the parent's. */
+  readonly blocks: Map<number, Uint8Array | null>;
   readonly epochs: number[];
   readonly secrets: string[];
+}
+
+/** The layers that one store holds, and what they show. */
+type Layers = Map<number, FakeLayer>;
+
+/** What a layer shows of a block. */
+function shownBlock(layers: Layers, layer: FakeLayer, index: number): Uint8Array | null {
+  for (let at: FakeLayer | undefined = layer; at !== undefined; at = layers.get(at.parent ?? 0)) {
+    if ((index + 1) * at.blockBytes > at.sizeBytes) return null;
+    const block = at.blocks.get(index);
+    if (block !== undefined) return block;
+  }
+  return null;
 }
 
 /** Layers in memory. It holds those that use it to the rules of the contract: epochs grow, keys are 32 bytes. */
@@ -38,38 +56,47 @@ export class FakeHost implements VolumeHost {
   failDrop: string | null = null;
   /** What is clean again of what scrubs found. */
   mended: (range: BadRange) => boolean = () => false;
+  failFreeze: string | null = null;
+  /** While true, maps are not taken over: hidden layers with one child stay. */
+  holdMerges = false;
 
   constructor(crash: CrashSwitch) {
     this.#crash = crash;
   }
 
-  createLayer(blockBytes: number, sizeBytes: number): Promise<LayerId> {
+  createLayer(blockBytes: number, sizeBytes: number, parent?: LayerId): Promise<LayerId> {
     return this.#crash.step('createLayer', () => {
-      this.#lastLayer += 1;
-      this.store.set(this.#lastLayer, {
-        blockBytes,
-        sizeBytes,
-        damage: '',
-        blocks: new Map(),
-        epochs: [],
-        secrets: [],
-      });
-      return Promise.resolve(this.#lastLayer as LayerId);
+      const above = parent === undefined ? undefined : this.store.get(parent);
+      if (parent !== undefined && (above?.state !== 'frozen' || above.hidden || above.blockBytes !== blockBytes)) {
+        throw new Error(`layer ${parent} cannot be a parent`);
+      }
+      return Promise.resolve(this.#addLayer(blockBytes, sizeBytes, parent ?? null));
     });
   }
 
-  freeze(): Promise<LayerId[]> {
-    return Promise.reject(new Error('this host has no snapshots'));
-  }
-
-  usage(layer: LayerId): Promise<LayerUsage> {
-    const found = this.store.get(layer);
-    const bytes = (found?.blocks.size ?? 0) * (found?.blockBytes ?? 0);
-    return Promise.resolve({ exclusiveBytes: bytes, referencedBytes: bytes });
-  }
-
-  diff(): Promise<ChangedRanges> {
-    return Promise.reject(new Error('this host has no snapshots'));
+  freeze(layers: readonly LayerId[]): Promise<LayerId[]> {
+    return this.#crash.step('freeze', () => {
+      if (this.failFreeze !== null) {
+        return Promise.reject(new DeviceError(this.failFreeze, { code: 'IO', detail: this.failFreeze }));
+      }
+      const heads = layers.map((layer) => {
+        const frozen = this.store.get(layer);
+        if (frozen?.state !== 'head') throw new Error(`layer ${layer} is no head`);
+        frozen.state = 'frozen';
+        const head = this.#addLayer(frozen.blockBytes, frozen.sizeBytes, layer);
+        const made = this.store.get(head)!;
+        made.epochs.push(...frozen.epochs);
+        made.secrets.push(...frozen.secrets);
+        const handle = this.handles.get(layer);
+        if (handle !== undefined) {
+          this.handles.delete(layer);
+          this.handles.set(head, handle);
+          handle.goOn(head, made);
+        }
+        return head;
+      });
+      return Promise.resolve(heads);
+    });
   }
 
   dropLayer(layer: LayerId): Promise<void> {
@@ -77,7 +104,10 @@ export class FakeHost implements VolumeHost {
       if (this.failDrop !== null)
         return Promise.reject(new DeviceError(this.failDrop, { code: 'IO', detail: this.failDrop }));
       if (this.handles.has(layer)) throw new Error('dropLayer of an open volume');
-      this.store.delete(layer);
+      const dropped = this.store.get(layer);
+      if (dropped === undefined) return Promise.resolve();
+      dropped.hidden = true;
+      this.settleHidden();
       return Promise.resolve();
     });
   }
@@ -86,17 +116,90 @@ export class FakeHost implements VolumeHost {
     return Promise.resolve(ranges.filter((range) => !this.mended(range)));
   }
 
-  layers(): LayerSummary[] {
-    return [...this.store].map(([layer, { blockBytes, sizeBytes, damage, blocks }]) => ({
-      layer: layer as LayerId,
-      parent: null,
+  /** Hidden layers with at most one child go, as far as `holdMerges` lets them. */
+  settleHidden(): void {
+    for (;;) {
+      const next = [...this.store].find(([id, { hidden }]) => {
+        const children = this.#childrenOf(id).length;
+        return hidden && (children === 0 || (children === 1 && !this.holdMerges));
+      });
+      if (next === undefined) return;
+      const [id, layer] = next;
+      for (const child of this.#childrenOf(id)) {
+        for (const [index, block] of layer.blocks) if (!child.blocks.has(index)) child.blocks.set(index, block);
+        child.parent = layer.parent;
+      }
+      this.store.delete(id);
+    }
+  }
+
+  usage(layer: LayerId): Promise<LayerUsage> {
+    const of = this.#layer(layer);
+    const shown = this.#indexesOf(of).filter((index) => shownBlock(this.store, of, index) !== null).length;
+    const own = [...of.blocks.values()].filter((block) => block !== null).length;
+    return Promise.resolve({ exclusiveBytes: own * of.blockBytes, referencedBytes: shown * of.blockBytes });
+  }
+
+  diff(from: LayerId | null, to: LayerId, fromOffsetBytes: number, rangesMax: number): Promise<ChangedRanges> {
+    const target = this.#layer(to);
+    const base = from === null ? null : this.#layer(from);
+    const { blockBytes, sizeBytes } = target;
+    const ranges: ChangedRange[] = [];
+    for (let at = fromOffsetBytes; at < sizeBytes; at += blockBytes) {
+      const [now, before] = [target, base].map((of) => of && shownBlock(this.store, of, at / blockBytes));
+      const grown = base !== null && at >= base.sizeBytes;
+      if (now === before || ((now ?? null) === null && (before ?? null) === null && !grown)) continue;
+      const data = (now ?? null) !== null;
+      const last = ranges.at(-1);
+      if (last?.data === data && last.offsetBytes + last.lengthBytes === at) {
+        ranges[ranges.length - 1] = { ...last, lengthBytes: last.lengthBytes + blockBytes };
+      } else if (ranges.length === rangesMax) return Promise.resolve({ ranges, nextOffsetBytes: at });
+      else ranges.push({ offsetBytes: at, lengthBytes: blockBytes, data });
+    }
+    return Promise.resolve({ ranges, nextOffsetBytes: null });
+  }
+
+  #layer(id: LayerId): FakeLayer {
+    const layer = this.store.get(id);
+    if (layer === undefined || layer.hidden) throw new DeviceError('no such layer', { code: 'IO', detail: 'no layer' });
+    return layer;
+  }
+
+  #childrenOf(id: number): FakeLayer[] {
+    return [...this.store.values()].filter(({ parent }) => parent === id);
+  }
+
+  #indexesOf(layer: FakeLayer): number[] {
+    return Array.from({ length: layer.sizeBytes / layer.blockBytes }, (_, index) => index);
+  }
+
+  #addLayer(blockBytes: number, sizeBytes: number, parent: number | null): LayerId {
+    this.#lastLayer += 1;
+    this.store.set(this.#lastLayer, {
+      blockBytes,
+      sizeBytes,
+      damage: '',
+      parent,
       state: 'head',
       hidden: false,
-      merge: null,
+      blocks: new Map(),
+      epochs: [],
+      secrets: [],
+    });
+    return this.#lastLayer as LayerId;
+  }
+
+  layers(): LayerSummary[] {
+    return [...this.store].map(([layer, { blockBytes, sizeBytes, damage, blocks, parent, state, hidden }]) => ({
+      layer: layer as LayerId,
       blockBytes,
       sizeBytes,
       damage,
-      allocatedBytes: blocks.size * blockBytes,
+      allocatedBytes: [...blocks.values()].filter((block) => block !== null).length * blockBytes,
+      parent: parent as LayerId | null,
+      state,
+      hidden,
+      merge: hidden && this.#childrenOf(layer).length === 1 ? { doneLeaves: 1, totalLeaves: 4 } : null,
     }));
   }
 
@@ -105,13 +208,17 @@ export class FakeHost implements VolumeHost {
     if (this.failOpen !== null) throw new DeviceError(this.failOpen, { code: 'IO', detail: this.failOpen });
     if (layer === undefined || layer.damage !== '') throw new DeviceError('damaged', { code: 'IO', detail: 'damaged' });
     if (this.handles.has(options.layer)) throw new Error('opened twice');
-    if (options.epoch <= (layer.epochs.at(-1) ?? 0)) throw new Error(`epoch ${options.epoch} was used before`);
-    layer.epochs.push(options.epoch);
+    if ((layer.state === 'frozen') !== (options.readOnly === true)) throw new Error('what is frozen is read only');
+    if (layer.hidden) throw new Error("a hidden layer is nobody's");
+    if (layer.state === 'head') {
+      if (options.epoch <= (layer.epochs.at(-1) ?? 0)) throw new Error(`epoch ${options.epoch} was used before`);
+      layer.epochs.push(options.epoch);
+    }
     for (const key of options.keys) {
       layer.secrets.push(Buffer.from(key.secret).toString('hex'));
       key.secret.fill(0);
     }
-    const handle = new FakeHandle(options, layer, this.#crash, () => this.handles.delete(options.layer));
+    const handle = new FakeHandle(options, this.store, layer, this.#crash, (of) => this.handles.delete(of));
     this.handles.set(options.layer, handle);
     return handle;
   }
@@ -152,7 +259,7 @@ export class FakeHost implements VolumeHost {
 export class FakeHandle implements VolumeHandle {
   readonly volumeId: string;
   readonly statistics = new DeviceStatistics();
-  readonly readOnly = false;
+  readonly readOnly: boolean;
   readonly requests: BlockRequest[] = [];
   /** While true, requests wait in `requests`; `release` completes them. */
   hold = false;
@@ -166,12 +273,23 @@ export class FakeHandle implements VolumeHandle {
   closed = false;
   keyNumbers: readonly number[];
   plain: PlainBlocks | undefined;
-  readonly #layer: FakeLayer;
+  readonly #layers: Layers;
+  #layerId: number;
+  #layer: FakeLayer;
   readonly #crash: CrashSwitch;
-  readonly #onClose: () => void;
+  readonly #onClose: (layer: number) => void;
 
-  constructor(options: OpenVolume, layer: FakeLayer, crash: CrashSwitch, onClose: () => void) {
+  constructor(
+    options: OpenVolume,
+    layers: Layers,
+    layer: FakeLayer,
+    crash: CrashSwitch,
+    onClose: (layer: number) => void,
+  ) {
     this.volumeId = options.volumeId;
+    this.readOnly = options.readOnly ?? false;
+    this.#layers = layers;
+    this.#layerId = options.layer;
     this.keyNumbers = options.keys.map((key) => key.number);
     this.plain = options.plain;
     this.#layer = layer;
@@ -188,7 +306,14 @@ export class FakeHandle implements VolumeHandle {
   }
 
   get allocatedBytes(): number {
-    return this.#layer.blocks.size * this.#layer.blockBytes;
+    const { blocks, blockBytes } = this.#layer;
+    return [...blocks.values()].filter((block) => block !== null).length * blockBytes;
+  }
+
+  /** Its layer was frozen, and this is the new head. */
+  goOn(layerId: number, layer: FakeLayer): void {
+    this.#layerId = layerId;
+    this.#layer = layer;
   }
 
   submit(request: BlockRequest): void {
@@ -203,7 +328,7 @@ export class FakeHandle implements VolumeHandle {
   extents(offsetBytes: number, lengthBytes: number, extentsMax: number): Promise<Extent[]> {
     const extents: { lengthBytes: number; allocated: boolean }[] = [];
     for (let at = offsetBytes; at < offsetBytes + lengthBytes; at += this.blockBytes) {
-      const allocated = this.#layer.blocks.has(at / this.blockBytes);
+      const allocated = shownBlock(this.#layers, this.#layer, at / this.blockBytes) !== null;
       const last = extents.at(-1);
       if (last?.allocated === allocated) last.lengthBytes += this.blockBytes;
       else if (extents.length === extentsMax) break;
@@ -244,8 +369,8 @@ export class FakeHandle implements VolumeHandle {
   }
 
   close(): Promise<void> {
+    if (!this.closed) this.#onClose(this.#layerId);
     this.closed = true;
-    this.#onClose();
     return Promise.resolve();
   }
 
@@ -263,11 +388,14 @@ export class FakeHandle implements VolumeHandle {
       const at = offsetBytes + done;
       const [index, within] = [Math.floor(at / this.blockBytes), at % this.blockBytes];
       const length = Math.min(this.blockBytes - within, lengthBytes - done);
-      const block = this.#layer.blocks.get(index);
+      const block = shownBlock(this.#layers, this.#layer, index);
       if (operation === Operation.WRITE) {
-        const target = block ?? new Uint8Array(this.blockBytes);
+        // A block of its own: what is frozen shares none with what goes on.
+        const target = Uint8Array.from(block ?? new Uint8Array(this.blockBytes));
         target.set(data.subarray(dataOffset + done, dataOffset + done + length), within);
         this.#layer.blocks.set(index, target);
+      } else if (operation === Operation.WRITE_ZEROES || operation === Operation.TRIM) {
+        this.#layer.blocks.set(index, null);
       } else if (operation === Operation.READ) {
         const source = block?.subarray(within, within + length) ?? new Uint8Array(length);
         data.set(source, dataOffset + done);

@@ -1,3 +1,4 @@
+import { crc32c } from '../../src/base/crc32c.js';
 import { ControlPlane, type ControlPlaneOptions } from '../../src/control/control-plane.js';
 import type { CreateRequest } from '../../src/control/volume-creator.js';
 import { MemoryMetaStore } from '../../src/meta/memory-meta-store.js';
@@ -43,6 +44,7 @@ export class FakeWorld {
         clock,
         random,
         log,
+        crc32c: (bytes, offset, length, seed) => crc32c(bytes.subarray(offset, offset + length), seed),
         isZero: (bytes, offset, length) => bytes.subarray(offset, offset + length).every((byte) => byte === 0),
       },
     );

@@ -1,0 +1,301 @@
+import type { Random } from '../../base/clock.js';
+import { messageOf } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import { randomUuid } from '../../base/uuid.js';
+import type { StreamBegin } from '../../backup/stream-format.js';
+import { checkSnapshotName, pointName } from '../../model/snapshot-name.js';
+import type { SnapshotRow } from '../../model/snapshot-row.js';
+import type { VolumeRow } from '../../model/volume-row.js';
+import { checkBlockBytes, checkVolumeSize } from '../../model/volume-size.js';
+import type { LayerId, VolumeHandle, VolumeHost } from '../../volume/volume-host.js';
+import type { Caller } from '../caller.js';
+import { refused, stepOf } from '../control-error.js';
+import type { DataKeys } from '../data-keys.js';
+import type { Exports } from '../exports.js';
+import { findVolume } from '../find-volume.js';
+import { makeLayer } from '../make-layer.js';
+import type { Retries } from '../retries.js';
+import type { RowReferences } from '../row-references.js';
+import type { CreateRequest, VolumeCreator } from '../volume-creator.js';
+import { plainBlocksOf, type VolumeOpener } from '../volume-opener.js';
+import type { VolumeRecord } from '../volume-record.js';
+import { refuseConnected, wrongState } from '../volume-refusals.js';
+import type { VolumeTable } from '../volume-table.js';
+import type { SnapshotRecord } from './snapshot-record.js';
+import type { SnapshotTable } from './snapshot-table.js';
+import { snapshotExists } from './snapshot-taker.js';
+import type { Received, StreamTarget } from './stream-target.js';
+import { StreamWriter } from './stream-writer.js';
+
+export interface StreamTargetsDependencies {
+  readonly table: VolumeTable;
+  readonly snapshots: SnapshotTable;
+  readonly references: RowReferences;
+  readonly host: VolumeHost;
+  readonly creator: VolumeCreator;
+  readonly opener: VolumeOpener;
+  readonly exports: Exports;
+  readonly dataKeys: DataKeys;
+  readonly retries: Retries;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Makes what streams are written into: a fresh volume, or the next state of one that has the snapshot before. */
+export class StreamTargets {
+  readonly #dependencies: StreamTargetsDependencies;
+
+  constructor(dependencies: StreamTargetsDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Throws what is wrong with the wish, or with the volume that a difference is for. */
+  open(request: CreateRequest, begin: StreamBegin, caller: Caller): Promise<StreamTarget> {
+    checkSnapshotName(begin.snapshot.name);
+    checkVolumeSize(begin.sizeBytes, checkBlockBytes(begin.blockBytes));
+    return begin.from === null ? this.#fresh(request, begin, caller) : this.#next(request.name, begin, begin.from);
+  }
+
+  async #fresh(request: CreateRequest, begin: StreamBegin, caller: Caller): Promise<StreamTarget> {
+    const { creator, host, snapshots, opener, random } = this.#dependencies;
+    const { sizeBytes, blockBytes } = begin;
+    const making = await creator.prepare({ ...request, sizeBytes, blockBytes }, caller);
+    let handle: VolumeHandle;
+    try {
+      handle = making.open();
+    } catch (thrown) {
+      await making.undo();
+      throw thrown;
+    }
+    return {
+      writer: new StreamWriter(handle),
+      commit: async () => {
+        const layer = making.row.layer as LayerId;
+        const [head] = await stepOf('freeze volume', host.freeze([layer]));
+        const row = receivedRow(making.row, begin, layer, randomUuid(random));
+        const record = await stepOf('store volume', making.commit(head, snapshots.insertion([row])));
+        const [snapshot] = snapshots.inserted([row], record.revision);
+        opener.adopt(record, handle);
+        return { record, snapshot };
+      },
+      undo: () => making.undo(),
+    };
+  }
+
+  /**
+   * What comes is written into a new head of the snapshot that both sides have. Nobody is kept from the volume meanwhile;
+   * at the end it must still be what it was, or the difference is not taken.
+   */
+  async #next(name: string, begin: StreamBegin, from: { id: string; name: string }): Promise<StreamTarget> {
+    const { table } = this.#dependencies;
+    const record = findVolume(table, name, 'live');
+    return record.mutex.run(async () => {
+      const base = await this.#check(record, begin, from);
+      return NextState.open(record, base, begin, () => this.#check(record, begin, from), this.#dependencies);
+    });
+  }
+
+  /** The snapshot that the difference starts from, if the volume is exactly that. */
+  async #check(record: VolumeRecord, begin: StreamBegin, from: { id: string; name: string }): Promise<SnapshotRecord> {
+    const { snapshots, host, exports } = this.#dependencies;
+    if (record.row.phase !== 'live') throw wrongState(record, 'received into');
+    const volume = record.displayName;
+    const base = this.#newest(record);
+    if (base?.row.streamId !== from.id) {
+      const newest = base === undefined ? 'has no snapshot' : `stands on ${pointName(volume, base.row.name)}`;
+      const has = snapshots.liveOf(record.id).find(({ row }) => row.streamId === from.id);
+      const otherwise =
+        has === undefined
+          ? 'receive the whole snapshot into a fresh volume'
+          : `\`gfs volume revert ${pointName(volume, has.row.name)}\` puts it back to where the stream begins`;
+      throw refused(
+        'changed',
+        `the stream begins with snapshot "${from.name}" of its sender, and volume ${volume} ${newest}; ${otherwise}`,
+      );
+    }
+    if (snapshots.named(record.id, begin.snapshot.name) !== undefined)
+      throw snapshotExists(record, begin.snapshot.name);
+    if (base.row.blockBytes !== begin.blockBytes) {
+      throw refused(
+        'changed',
+        `volume ${volume} has blocks of ${base.row.blockBytes} bytes, the stream ${begin.blockBytes}`,
+      );
+    }
+    refuseConnected(record, exports, `drop them with \`gfs volume kick ${volume}\`: the volume changes as a whole`);
+    const changed = await stepOf('compare volume', host.diff(layerOf(base), record.row.layer as LayerId, 0, 1));
+    if (changed.ranges.length === 0) return base;
+    const point = pointName(volume, base.row.name);
+    throw refused(
+      'changed',
+      `volume ${volume} was written since ${point}; \`gfs volume revert ${point}\` puts it back to that, and keeps what it holds`,
+    );
+  }
+
+  /** The snapshot that the volume's head was made from, whatever was deleted in between. */
+  #newest(record: VolumeRecord): SnapshotRecord | undefined {
+    const layers = new Map(this.#dependencies.host.layers().map((layer) => [layer.layer, layer]));
+    const own = new Map(this.#dependencies.snapshots.liveOf(record.id).map((one) => [layerOf(one), one]));
+    for (let at = layers.get(record.row.layer as LayerId)?.parent ?? null; at !== null;) {
+      const found = own.get(at);
+      if (found !== undefined) return found;
+      at = layers.get(at)?.parent ?? null;
+    }
+    return undefined;
+  }
+}
+
+/** The next state of a volume, in a layer of its own until it is whole. */
+class NextState implements StreamTarget {
+  readonly writer: StreamWriter;
+  readonly #record: VolumeRecord;
+  readonly #begin: StreamBegin;
+  readonly #note: string;
+  /** The volume's row when the layer was opened: its blocks are sealed as that says. */
+  readonly #opened: VolumeRow;
+  readonly #layer: LayerId;
+  readonly #handle: VolumeHandle;
+  readonly #check: () => Promise<SnapshotRecord>;
+  readonly #dependencies: StreamTargetsDependencies;
+
+  private constructor(
+    parts: { record: VolumeRecord; begin: StreamBegin; note: string; layer: LayerId; handle: VolumeHandle },
+    check: () => Promise<SnapshotRecord>,
+    dependencies: StreamTargetsDependencies,
+  ) {
+    this.#record = parts.record;
+    this.#opened = parts.record.row;
+    this.#begin = parts.begin;
+    this.#note = parts.note;
+    this.#layer = parts.layer;
+    this.#handle = parts.handle;
+    this.writer = new StreamWriter(parts.handle);
+    this.#check = check;
+    this.#dependencies = dependencies;
+  }
+
+  /** Under the volume's mutex. */
+  static async open(
+    record: VolumeRecord,
+    base: SnapshotRecord,
+    begin: StreamBegin,
+    check: () => Promise<SnapshotRecord>,
+    dependencies: StreamTargetsDependencies,
+  ): Promise<NextState> {
+    const { table, host, dataKeys, random } = dependencies;
+    // It is written under the volume's own keys, by a writer that nobody was before.
+    await stepOf('store volume', table.change(record, { ...record.row, epoch: record.row.epoch + 1 }));
+    const { row } = record;
+    const note = randomUuid(random);
+    await stepOf('note head', table.announce(note));
+    let layer: LayerId | null = null;
+    const keys = await stepOf('load data keys', dataKeys.load(row.dataKeyNumbers));
+    try {
+      layer = await stepOf('make layer', makeLayer(dependencies, begin, layerOf(base)));
+      const handle = host.open({ volumeId: row.id, layer, epoch: row.epoch, keys, plain: plainBlocksOf(row) });
+      return new NextState({ record, begin, note, layer, handle }, check, dependencies);
+    } catch (thrown) {
+      await clear(dependencies, note, layer === null ? [] : [layer]);
+      throw thrown;
+    } finally {
+      for (const key of keys) key.secret.fill(0);
+    }
+  }
+
+  commit(): Promise<Received> {
+    return this.#record.mutex.run(() => this.#commit());
+  }
+
+  async undo(): Promise<void> {
+    await this.#handle.close();
+    const { host } = this.#dependencies;
+    // The head that a freeze has made of it goes before it.
+    const heads = host.layers().filter(({ parent }) => parent === this.#layer);
+    await clear(this.#dependencies, this.#note, [...heads.map(({ layer }) => layer), this.#layer]);
+  }
+
+  async #commit(): Promise<Received> {
+    const { table, snapshots, host, opener, exports, random } = this.#dependencies;
+    const record = this.#record;
+    // 1. Nobody comes in from here on, and the volume is still what the stream begins with.
+    const closing = exports.close(record.id);
+    try {
+      await closing;
+      await this.#check();
+      const before = record.row.layer as LayerId;
+      // 2. What came is a snapshot, and the volume goes on behind it.
+      const [head] = await stepOf('freeze volume', host.freeze([this.#layer]));
+      const { sizeBytes } = this.#begin;
+      const used = this.#opened.dataKeyNumbers.filter((number) => !record.row.dataKeyNumbers.includes(number));
+      const dataKeyNumbers = [...used, ...record.row.dataKeyNumbers];
+      const plainBlocks = record.row.plainBlocks || this.#opened.plainBlocks;
+      const next: VolumeRow = { ...record.row, layer: head, sizeBytes, dataKeyNumbers, plainBlocks };
+      const row = receivedRow(next, this.#begin, this.#layer, randomUuid(random));
+      await stepOf('store volume', table.changeTogether([{ record, next }], snapshots.insertion([row])));
+      const [snapshot] = snapshots.inserted([row], record.revision);
+      // 3. The old head is nobody's.
+      await record.handle?.close();
+      record.move({ state: 'closed' });
+      if (hasKeysOf(record.row, this.#opened)) {
+        opener.adopt(record, this.#handle);
+      } else {
+        // Its keys were changed meanwhile: new writes go under the new one.
+        await this.#handle.close();
+        await opener.reopen(record);
+      }
+      await clear(this.#dependencies, this.#note, [before]);
+      return { record, snapshot };
+    } catch (thrown) {
+      opener.offer(record);
+      throw thrown;
+    }
+  }
+}
+
+/** Drops layers that nobody shows, then the note that explains them; what resists is tried again later. */
+async function clear(
+  { host, table, retries, log }: StreamTargetsDependencies,
+  note: string,
+  layers: readonly LayerId[],
+): Promise<void> {
+  const work = async (): Promise<void> => {
+    for (const layer of layers) await host.dropLayer(layer);
+    await table.withdraw([note]);
+  };
+  try {
+    await work();
+  } catch (thrown) {
+    log.warn({ error: messageOf(thrown) }, 'what a stream left could not be removed yet');
+    retries.failed(`remains of received stream ${note}`, thrown, work);
+  }
+}
+
+function hasKeysOf(row: VolumeRow, other: VolumeRow): boolean {
+  return row.encrypted === other.encrypted && row.dataKeyNumbers.at(-1) === other.dataKeyNumbers.at(-1);
+}
+
+function layerOf({ row }: SnapshotRecord): LayerId {
+  return row.layer as LayerId;
+}
+
+/** A received snapshot keeps the date of its sender: it says when the data was so. */
+function receivedRow(volume: VolumeRow, begin: StreamBegin, layer: LayerId, id: string): SnapshotRow {
+  return {
+    id,
+    name: begin.snapshot.name,
+    volumeId: volume.id,
+    layer,
+    sizeBytes: begin.sizeBytes,
+    blockBytes: begin.blockBytes,
+    createdAtMs: begin.snapshot.createdAtMs,
+    epoch: volume.epoch,
+    dataKeyNumbers: volume.dataKeyNumbers,
+    encrypted: volume.encrypted,
+    plainBlocks: volume.plainBlocks,
+    held: false,
+    origin: 'manual',
+    labels: {},
+    exported: false,
+    streamId: begin.snapshot.id,
+    phase: 'live',
+  };
+}
