@@ -1,3 +1,4 @@
+import type { ControlClient } from '../ipc/client.js';
 import type { Command } from './command.js';
 import { GLOBAL_OPTIONS } from './global-options.js';
 import type { OptionSpec, OptionSpecs, Subject } from './option-spec.js';
@@ -112,6 +113,13 @@ async function namesOf(subject: Subject | undefined, session: Session): Promise<
   if (subject === 'qos-policy') {
     return (await client.qos.listPolicies()).map(({ name }) => ({ text: name, summary: '' }));
   }
+  if (subject === 'snapshot') return snapshotNames(client);
   const volumes = await client.listVolumes({ labels: {}, retained: subject === 'retained-volume' });
-  return volumes.map(({ name, state }) => ({ text: name, summary: state }));
+  const names = volumes.map(({ name, state }) => ({ text: name, summary: state }));
+  return subject === 'point' ? [...names, ...(await snapshotNames(client))] : names;
+}
+
+async function snapshotNames({ snapshots }: ControlClient): Promise<Candidate[]> {
+  const found = await snapshots.list({ volume: '', labels: {} });
+  return found.map(({ volume, name, state }) => ({ text: `${volume}@${name}`, summary: state }));
 }

@@ -1,5 +1,6 @@
 /** What can stand in a place of the command line, for completion. */
-export type Subject = 'volume' | 'retained-volume' | 'storage-class' | 'qos-policy' | 'file';
+/** `point`: a volume or a snapshot. */
+export type Subject = 'volume' | 'retained-volume' | 'storage-class' | 'qos-policy' | 'file' | 'snapshot' | 'point';
 
 export interface OptionSpec {
   /** `flag` takes no value, `text` one, `texts` may be repeated, `optional-text` may stand without its value (then ''). */

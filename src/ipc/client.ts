@@ -49,6 +49,8 @@ import {
 } from './generated/control.js';
 import { KeysClient } from './generated/keys.js';
 import { ScrubsClient } from './generated/scrub.js';
+import { SnapshotsClient } from './generated/snapshots.js';
+import { SnapshotClient } from './snapshot-client.js';
 
 /**
  * The control API of one daemon as promises. Every unary call has a deadline, every failure is a ClientError, and
@@ -60,6 +62,7 @@ export class ControlClient implements Closable {
   readonly scrubs: ScrubCalls;
   /** Quality of service. */
   readonly qos: QosCalls;
+  readonly snapshots: SnapshotClient;
   readonly #options: ChannelOptions;
   readonly #channel: ClientChannel;
   readonly #volumes: VolumesClient;
@@ -86,6 +89,7 @@ export class ControlClient implements Closable {
     });
     this.keys = new KeyCalls({ channel: this.#channel, keys: new KeysClient(options.address, channel, shared) });
     this.qos = new QosCalls(options.address, channel, shared, this.#channel);
+    this.snapshots = new SnapshotClient(this.#channel, new SnapshotsClient(options.address, channel, shared));
   }
 
   /** The same daemon without the interruption, for work that must be finished or undone in order. Closed by itself. */

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeDaemon } from './fake-daemon.js';
+import { GOLDEN_SNAPSHOT } from './fixtures.js';
 import { runGfs, runWith } from './run-gfs.js';
 
 describe('candidates', () => {
@@ -10,6 +11,7 @@ describe('candidates', () => {
     daemon = await FakeDaemon.start();
     daemon.add('data');
     daemon.add('database');
+    daemon.snapshots.push({ ...GOLDEN_SNAPSHOT, volume: 'data', name: 'monday' });
     daemon.add('old', { retainedAtMs: 1, state: 'retained' });
   });
 
@@ -21,13 +23,19 @@ describe('candidates', () => {
     [['vol'], ['volume']],
     [
       ['volume', 're'],
-      ['rename', 'restore'],
+      ['rename', 'restore', 'receive'],
     ],
     [
       ['volume', 'get', 'data'],
-      ['data', 'database'],
+      ['data', 'database', 'data@monday'],
     ],
     [['-o', 'json', 'volume', 'get', 'datab'], ['database']],
+    [['volume', 'get', 'data@'], ['data@monday']],
+    [['snapshot', 'hold', ''], ['data@monday']],
+    [
+      ['volume', 'snapshot', 'sch'],
+      ['schedule', 'schedules'],
+    ],
     [['volume', 'restore', ''], ['old']],
     [
       ['volume', 'create', 'x', '-c', ''],

@@ -32,7 +32,7 @@ test('delete under Delete without a terminal never waits: status 2, and what to 
 test('delete --force asks nothing and says force to the daemon', async () => {
   const { status } = await runWith(daemon, ['volume', 'delete', 'gone', '--force']);
   expect(status).toBe(0);
-  expect(daemon.calls).toEqual([{ method: 'delete', request: { volume: 'gone', force: true } }]);
+  expect(daemon.calls).toEqual([{ method: 'delete', request: { volume: 'gone', force: true, withSnapshots: false } }]);
 });
 
 test('on a terminal yes deletes, by id, without dropping connections', async () => {
@@ -40,7 +40,10 @@ test('on a terminal yes deletes, by id, without dropping connections', async () 
   const { status, stderr } = await runWith(daemon, ['volume', 'delete', 'gone'], { typed: 'y\n' });
   expect(status).toBe(0);
   expect(stderr).toContain('Volume gone (1 GiB, 0 B used) and its data will be gone for good. Delete it? [y/N]');
-  expect(daemon.calls.at(-1)).toEqual({ method: 'delete', request: { volume: id, force: false } });
+  expect(daemon.calls.at(-1)).toEqual({
+    method: 'delete',
+    request: { volume: id, force: false, withSnapshots: false },
+  });
 });
 
 test('purge asks about the retained volume, not about a live one of the same name', async () => {

@@ -32,6 +32,7 @@ import {
 } from '../../src/ipc/generated/control.js';
 import { type QosPolicy, type QosServer, QosService, type VolumeQosState } from '../../src/ipc/generated/qos.js';
 import { type Scrub, type ScrubsServer, ScrubsService } from '../../src/ipc/generated/scrub.js';
+import { type Snapshot, SnapshotsService } from '../../src/ipc/generated/snapshots.js';
 import { NO_QOS } from '../../src/model/qos-settings.js';
 import { fakeStatus, GOLDEN_EVENTS, GOLDEN_STATS, STORAGE_CLASSES } from './fixtures.js';
 
@@ -54,6 +55,7 @@ export class FakeDaemon {
   readonly policies: QosPolicy[] = [];
   /** By volume id. */
   readonly scrubs = new Map<string, Scrub>();
+  readonly snapshots: Snapshot[] = [];
   node: NodeStatus = fakeStatus();
   /** Imported data bytes that really crossed the connection. */
   importedBytes = 0;
@@ -70,6 +72,9 @@ export class FakeDaemon {
     writeFileSync(daemon.tokenFile, `${TOKEN}\n`, { mode: 0o600 });
     daemon.#server.addService(VolumesService, daemon.#volumesService());
     daemon.#server.addService(StorageClassesService, daemon.#classesService());
+    // Of snapshots only what completion asks for: their verbs are tested against a real control plane.
+    const snapshots = { list: daemon.#unary('snapshots.list', () => ({ snapshots: daemon.snapshots })) };
+    daemon.#server.addService(SnapshotsService, snapshots);
     daemon.#server.addService(QosService, daemon.#qosService());
     daemon.#server.addService(ScrubsService, daemon.#scrubsService());
     daemon.#server.addService(DaemonService, daemon.#daemonService());
@@ -111,6 +116,8 @@ export class FakeDaemon {
       retainedAtMs: 0,
       reclaimPolicy: 'Retain',
       dataKeyNumber: 1,
+      snapshots: 0,
+      origin: '',
       ...fields,
     };
     this.volumes.set(volume.id, { volume, content: content ?? Buffer.alloc(0) });

@@ -1,3 +1,4 @@
+import type { Snapshot } from '../../src/ipc/generated/snapshots.js';
 import type { Event, NodeStatus, StatsSample, StorageClass } from '../../src/ipc/generated/control.js';
 
 const AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 6);
@@ -64,6 +65,7 @@ export function fakeStatus(): NodeStatus {
     problems: [],
     keyProvider: 'file',
     blockBytes: 4096,
+    snapshots: 0,
   };
 }
 
@@ -119,4 +121,23 @@ export const GOLDEN_STATS: StatsSample = {
       waiting: 0,
     },
   ],
+};
+
+export const GOLDEN_SNAPSHOT: Snapshot = {
+  id: '1f8fad5b-d9cb-469f-a165-70867728950e',
+  name: 'monday',
+  volume: 'data',
+  volumeId: '0f8fad5b-d9cb-469f-a165-70867728950e',
+  sizeBytes: 1024 ** 3,
+  blockBytes: 4096,
+  createdAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
+  exclusiveBytes: 8192,
+  referencedBytes: 16_384,
+  held: false,
+  origin: 'manual',
+  labels: {},
+  encrypted: true,
+  state: 'available',
+  stateReason: '',
+  export: undefined,
 };

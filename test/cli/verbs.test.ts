@@ -88,6 +88,8 @@ describe('volumes', () => {
         connections: [{ address: '127.0.0.1:4242', since: '2026-01-02T03:04:06.006Z', inFlight: 3, transport: 'tcp' }],
       },
       qos: null,
+      snapshots: 0,
+      origin: '',
       scrub: {
         volumeId: volume.id,
         name: 'data',

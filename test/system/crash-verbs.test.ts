@@ -42,7 +42,7 @@ class Driven {
         client.createVolume({ ...request, labels: { round: 'one' }, blockBytes: 0 }),
       );
     } else if (verb === 0) {
-      await this.#become(ABSENT, () => client.deleteVolume({ volume: name, force: true }));
+      await this.#become(ABSENT, () => client.deleteVolume({ volume: name, force: true, withSnapshots: false }));
     } else if (verb === 1) {
       const sizeBytes = certain.sizeBytes + MIB;
       await this.#become({ ...certain, sizeBytes }, () =>

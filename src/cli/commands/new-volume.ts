@@ -1,4 +1,4 @@
-/** What `volume create` and `volume import` ask for alike. */
+/** What `volume create`, `volume import` and `volume receive` ask for alike. */
 import { parseSize } from '../../base/size.js';
 import type { CreateVolumeRequest } from '../../ipc/generated/control.js';
 import { usageError } from '../cli-error.js';
@@ -8,8 +8,8 @@ import { changesQos, QOS_OPTIONS, qosChangeOf } from '../qos-options.js';
 
 const VOLUME_TYPES = ['ephemeral', 'persistent', 'shared'];
 
-export const NEW_VOLUME_OPTIONS = {
-  name: { kind: 'text', alias: 'n', summary: 'name of the new volume', value: 'NAME' },
+/** What a volume is born with, whatever fills it. */
+export const BIRTH_OPTIONS = {
   'storage-class': {
     kind: 'text',
     alias: 'c',
@@ -27,6 +27,11 @@ export const NEW_VOLUME_OPTIONS = {
     completes: 'qos-policy',
   },
   ...QOS_OPTIONS,
+} as const satisfies OptionSpecs;
+
+export const NEW_VOLUME_OPTIONS = {
+  name: { kind: 'text', alias: 'n', summary: 'name of the new volume', value: 'NAME' },
+  ...BIRTH_OPTIONS,
   'block-size': { kind: 'text', summary: 'block size, 4K to 64K (default: as the daemon says)', value: 'SIZE' },
 } as const satisfies OptionSpecs;
 
@@ -44,7 +49,7 @@ export function newVolumeName(word: string | undefined, option: string | undefin
 export function newVolumeRequest(
   name: string,
   sizeBytes: number,
-  options: OptionValues<typeof NEW_VOLUME_OPTIONS>,
+  options: OptionValues<typeof BIRTH_OPTIONS> & { readonly 'block-size'?: string | undefined },
 ): CreateVolumeRequest {
   const change = qosChangeOf(options);
   const policy = options['qos-policy'] ?? '';

@@ -13,7 +13,7 @@ export const volumeDelete = command({
   summary: 'delete a volume, as the reclaim policy of its class says',
   details:
     'Under the policy Retain the data is kept (`gfs volume list --retained`) until `gfs volume purge`; nothing is\n' +
-    'asked. Under Delete it is gone, so a terminal is asked and a script needs --force.',
+    'asked. Snapshots share the fate of the volume. Under Delete it is gone, so a terminal is asked and a script needs --force.',
   words: { volume: VOLUME },
   options: {
     force: {
@@ -21,8 +21,9 @@ export const volumeDelete = command({
       alias: 'f',
       summary: 'ask nothing, drop connections, and erase at once whatever the policy',
     },
+    'with-snapshots': { kind: 'flag', summary: 'its snapshots go with it (without this a volume with some stays)' },
   },
-  async run({ volume: reference }, { force }, session) {
+  async run({ volume: reference }, { force, 'with-snapshots': withSnapshots }, session) {
     const client = await session.client();
     if (!force) {
       const volume = await client.getVolume({ volume: reference, retained: false });
@@ -31,10 +32,10 @@ export const volumeDelete = command({
         await confirm(session, `${what} Delete it?`, 'add --force to delete it (this also drops its connections).');
       }
       // By id: what was looked at, and asked about, even if its name has gone to another volume meanwhile.
-      show(session, await client.deleteVolume({ volume: volume.id, force }));
+      show(session, await client.deleteVolume({ volume: volume.id, force, withSnapshots }));
       return;
     }
-    show(session, await client.deleteVolume({ volume: reference, force }));
+    show(session, await client.deleteVolume({ volume: reference, force, withSnapshots }));
   },
 });
 

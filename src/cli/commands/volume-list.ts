@@ -1,9 +1,12 @@
 import type { Volume } from '../../ipc/generated/control.js';
 import { command } from '../command.js';
 import { scrubFacts, toScrubView } from '../output/scrub-text.js';
+import { snapshotFacts } from '../output/snapshot-text.js';
+import { toSnapshotView } from '../output/snapshot-view.js';
 import { volumeFacts, volumeTable } from '../output/volume-text.js';
 import { toVolumeView } from '../output/volume-view.js';
 import { parseLabels } from '../option-values.js';
+import { isSnapshot } from './snapshot-word.js';
 
 const SORTS: Record<string, (left: Volume, right: Volume) => number> = {
   name: (left, right) => (left.name < right.name ? -1 : left.name > right.name ? 1 : 0),
@@ -40,11 +43,16 @@ export const volumeList = command({
 
 export const volumeGet = command({
   verb: ['volume', 'get'],
-  summary: 'show one volume',
-  words: { volume: { summary: 'name, id, or the beginning of an id', required: true, completes: 'volume' } },
+  summary: 'show one volume, or one snapshot (VOLUME@SNAPSHOT)',
+  words: { volume: { summary: 'name, id, or the beginning of an id', required: true, completes: 'point' } },
   options: { retained: { kind: 'flag', summary: 'look also among retained volumes' } },
   async run({ volume: reference }, { retained }, session) {
     const client = await session.client();
+    if (isSnapshot(reference)) {
+      const snapshot = await client.snapshots.get(reference);
+      session.output.answer(toSnapshotView(snapshot), () => snapshotFacts(snapshot, session.output));
+      return;
+    }
     const volume = await client.getVolume({ volume: reference, retained });
     const [scrub] = await client.scrubs.status(volume.id);
     const view = { ...toVolumeView(volume), scrub: scrub === undefined ? null : toScrubView(scrub) };

@@ -86,7 +86,7 @@ function reachableUri(volume: Volume): string {
 
 async function removeAgain(client: ControlClient, id: string, name: string): Promise<void> {
   try {
-    await client.deleteVolume({ volume: id, force: true });
+    await client.deleteVolume({ volume: id, force: true, withSnapshots: false });
   } catch (thrown) {
     throw failure(
       `the import failed, and the unfinished volume ${name} could not be removed (${messageOf(thrown)}); ` +

@@ -33,6 +33,7 @@ export function toNodeView(status: NodeStatus): object {
     lastRecovery: status.lastRecovery,
     keyProvider: status.keyProvider,
     problems: status.problems.map(toProblemView),
+    snapshots: status.snapshots,
   };
 }
 
@@ -61,6 +62,7 @@ export function nodeFacts(status: NodeStatus, nowMs: number, output: Output): st
     ['metrics', status.metricsAddress],
     ['key provider', status.keyProvider],
     ['volumes', `${String(status.volumes)}, ${String(status.retainedVolumes)} retained`],
+    ['snapshots', String(status.snapshots)],
     ['exports', `${String(status.exports)}, ${String(status.connections)} connections`],
     ['live data', formatSize(status.liveBytes)],
     ['journal', `${formatSize(status.journalBytes)}, ${formatSize(status.replayBytes)} to replay at a start`],

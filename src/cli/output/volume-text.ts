@@ -1,5 +1,5 @@
 import { formatSize } from '../../base/size.js';
-import type { Volume } from '../../ipc/generated/control.js';
+import type { Volume, VolumeExport } from '../../ipc/generated/control.js';
 import type { Colours, Output } from './output.js';
 import type { Column } from './table.js';
 import { formatAge } from './age.js';
@@ -48,24 +48,31 @@ export function volumeFacts(volume: Volume, output: Output, more: readonly (read
     ['protected', volume.protected ? 'yes' : 'no'],
     ['labels', formatLabels(volume.labels)],
     ...qosFacts(volume.qos),
+    ['snapshots', String(volume.snapshots)],
+    ['cloned from', volume.origin],
     ['created', toIso(volume.createdAtMs)],
     ['retained since', volume.retainedAtMs > 0 ? toIso(volume.retainedAtMs) : ''],
   ];
-  const exported = volume.export;
-  if (exported === undefined) facts.push(['export', 'no']);
-  else {
-    facts.push(['export', exported.readOnly ? 'read-only' : 'read-write'], ['uri', exported.uri]);
-    facts.push(['socket uri', exported.socketUri]);
-    facts.push(['connections', String(exported.connections.length)]);
-    for (const connection of exported.connections) {
-      const { transport, address, inFlight, sinceMs } = connection;
-      facts.push([`  ${transport}`, `${address}, since ${toIso(sinceMs)}, ${String(inFlight)} requests in flight`]);
-    }
-  }
+  facts.push(...exportFacts(volume.export));
   const text = output.facts([...facts, ...more]);
   return colours.isColorSupported
     ? text.replace(/^(state\s+)(\S+)$/m, (_, name: string, state: string) => name + paintState(state, state, colours))
     : text;
+}
+
+/** How clients attach it, and which do; of a volume or a snapshot. */
+export function exportFacts(exported: VolumeExport | undefined): [string, string][] {
+  if (exported === undefined) return [['export', 'no']];
+  return [
+    ['export', exported.readOnly ? 'read-only' : 'read-write'],
+    ['uri', exported.uri],
+    ['socket uri', exported.socketUri],
+    ['connections', String(exported.connections.length)],
+    ...exported.connections.map(({ transport, address, inFlight, sinceMs }): [string, string] => [
+      `  ${transport}`,
+      `${address}, since ${toIso(sinceMs)}, ${String(inFlight)} requests in flight`,
+    ]),
+  ];
 }
 
 /** `text` in the colour of the state of a volume or a node. */

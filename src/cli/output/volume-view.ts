@@ -23,6 +23,9 @@ export interface VolumeView {
   readonly dataKeyNumber: number;
   readonly export: ExportView | null;
   readonly qos: QosView | null;
+  readonly snapshots: number;
+  /** VOLUME@SNAPSHOT that it was cloned from, as that was called then; '' for none. */
+  readonly origin: string;
 }
 
 export interface ExportView {
@@ -55,7 +58,7 @@ export function toVolumeView(volume: Volume): VolumeView {
     stateReason: volume.stateReason,
     replicas: { current, desired },
     createdAt: toIso(volume.createdAtMs),
-    labels: sorted(volume.labels),
+    labels: sortedLabels(volume.labels),
     volumeType: volume.volumeType,
     protected: volume.protected,
     retained: volume.retainedAtMs > 0,
@@ -64,6 +67,8 @@ export function toVolumeView(volume: Volume): VolumeView {
     dataKeyNumber: volume.dataKeyNumber,
     export: volume.export === undefined ? null : toExportView(volume.export),
     qos: toQosView(volume.qos),
+    snapshots: volume.snapshots,
+    origin: volume.origin,
   };
 }
 
@@ -74,11 +79,11 @@ export function toIso(atMs: number): string {
 
 /** `a=1,b=2`, or `-`. */
 export function formatLabels(labels: Readonly<Record<string, string>>): string {
-  const pairs = Object.entries(sorted(labels)).map(([key, value]) => (value === '' ? key : `${key}=${value}`));
+  const pairs = Object.entries(sortedLabels(labels)).map(([key, value]) => (value === '' ? key : `${key}=${value}`));
   return pairs.length === 0 ? '-' : pairs.join(',');
 }
 
-function toExportView(exported: VolumeExport): ExportView {
+export function toExportView(exported: VolumeExport): ExportView {
   return {
     name: exported.name,
     uri: exported.uri,
@@ -97,6 +102,7 @@ function toConnectionView(connection: Connection): ConnectionView {
   };
 }
 
-function sorted(labels: Readonly<Record<string, string>>): Record<string, string> {
+/** In the order of their keys. */
+export function sortedLabels(labels: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(labels).sort(([left], [right]) => (left < right ? -1 : 1)));
 }

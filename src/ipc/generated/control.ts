@@ -96,6 +96,9 @@ export interface Volume {
   dataKeyNumber: number;
   /** absent: neither limits nor guarantees */
   qos?: VolumeQos | undefined;
+  snapshots: number;
+  /** VOLUME@SNAPSHOT that it was cloned from, as that was called then; empty: none */
+  origin: string;
 }
 
 export interface Volume_LabelsEntry {
@@ -144,6 +147,8 @@ export interface DeleteVolumeRequest {
   volume: string;
   /** purge at once, drop connections */
   force: boolean;
+  /** they go with it; without this a volume that has some stays */
+  withSnapshots: boolean;
 }
 
 export interface DeleteVolumeResponse {
@@ -367,6 +372,7 @@ export interface NodeStatus {
   lastRecovery: string;
   problems: Problem[];
   keyProvider: string;
+  snapshots: number;
   /** of volumes that are created without naming one; 0 from daemons that do not say it */
   blockBytes: number;
 }
@@ -880,6 +886,8 @@ function createBaseVolume(): Volume {
     reclaimPolicy: "",
     dataKeyNumber: 0,
     qos: undefined,
+    snapshots: 0,
+    origin: "",
   };
 }
 
@@ -941,6 +949,12 @@ export const Volume: MessageFns<Volume> = {
     }
     if (message.qos !== undefined) {
       VolumeQos.encode(message.qos, writer.uint32(322).fork()).join();
+    }
+    if (message.snapshots !== 0) {
+      writer.uint32(240).uint32(message.snapshots);
+    }
+    if (message.origin !== "") {
+      writer.uint32(250).string(message.origin);
     }
     return writer;
   },
@@ -1113,6 +1127,22 @@ export const Volume: MessageFns<Volume> = {
             message.qos = VolumeQos.decode(reader, reader.uint32());
             continue;
           }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.snapshots = reader.uint32();
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.origin = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1199,6 +1229,8 @@ export const Volume: MessageFns<Volume> = {
         ? globalThis.Number(object.data_key_number)
         : 0,
       qos: isSet(object.qos) ? VolumeQos.fromJSON(object.qos) : undefined,
+      snapshots: isSet(object.snapshots) ? globalThis.Number(object.snapshots) : 0,
+      origin: isSet(object.origin) ? globalThis.String(object.origin) : "",
     };
   },
 
@@ -1267,6 +1299,12 @@ export const Volume: MessageFns<Volume> = {
     if (message.qos !== undefined) {
       obj.qos = VolumeQos.toJSON(message.qos);
     }
+    if (message.snapshots !== 0) {
+      obj.snapshots = Math.round(message.snapshots);
+    }
+    if (message.origin !== "") {
+      obj.origin = message.origin;
+    }
     return obj;
   },
 
@@ -1306,6 +1344,8 @@ export const Volume: MessageFns<Volume> = {
     message.reclaimPolicy = object.reclaimPolicy ?? "";
     message.dataKeyNumber = object.dataKeyNumber ?? 0;
     message.qos = (object.qos !== undefined && object.qos !== null) ? VolumeQos.fromPartial(object.qos) : undefined;
+    message.snapshots = object.snapshots ?? 0;
+    message.origin = object.origin ?? "";
     return message;
   },
 };
@@ -1986,7 +2026,7 @@ export const ListVolumesResponse: MessageFns<ListVolumesResponse> = {
 };
 
 function createBaseDeleteVolumeRequest(): DeleteVolumeRequest {
-  return { volume: "", force: false };
+  return { volume: "", force: false, withSnapshots: false };
 }
 
 export const DeleteVolumeRequest: MessageFns<DeleteVolumeRequest> = {
@@ -1996,6 +2036,9 @@ export const DeleteVolumeRequest: MessageFns<DeleteVolumeRequest> = {
     }
     if (message.force !== false) {
       writer.uint32(16).bool(message.force);
+    }
+    if (message.withSnapshots !== false) {
+      writer.uint32(24).bool(message.withSnapshots);
     }
     return writer;
   },
@@ -2029,6 +2072,14 @@ export const DeleteVolumeRequest: MessageFns<DeleteVolumeRequest> = {
             message.force = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.withSnapshots = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2045,6 +2096,11 @@ export const DeleteVolumeRequest: MessageFns<DeleteVolumeRequest> = {
     return {
       volume: isSet(object.volume) ? globalThis.String(object.volume) : "",
       force: isSet(object.force) ? globalThis.Boolean(object.force) : false,
+      withSnapshots: isSet(object.withSnapshots)
+        ? globalThis.Boolean(object.withSnapshots)
+        : isSet(object.with_snapshots)
+        ? globalThis.Boolean(object.with_snapshots)
+        : false,
     };
   },
 
@@ -2056,6 +2112,9 @@ export const DeleteVolumeRequest: MessageFns<DeleteVolumeRequest> = {
     if (message.force !== false) {
       obj.force = message.force;
     }
+    if (message.withSnapshots !== false) {
+      obj.withSnapshots = message.withSnapshots;
+    }
     return obj;
   },
 
@@ -2066,6 +2125,7 @@ export const DeleteVolumeRequest: MessageFns<DeleteVolumeRequest> = {
     const message = createBaseDeleteVolumeRequest();
     message.volume = object.volume ?? "";
     message.force = object.force ?? false;
+    message.withSnapshots = object.withSnapshots ?? false;
     return message;
   },
 };
@@ -5233,6 +5293,7 @@ function createBaseNodeStatus(): NodeStatus {
     lastRecovery: "",
     problems: [],
     keyProvider: "",
+    snapshots: 0,
     blockBytes: 0,
   };
 }
@@ -5310,6 +5371,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.keyProvider !== "") {
       writer.uint32(194).string(message.keyProvider);
+    }
+    if (message.snapshots !== 0) {
+      writer.uint32(240).uint32(message.snapshots);
     }
     if (message.blockBytes !== 0) {
       writer.uint32(200).uint32(message.blockBytes);
@@ -5522,6 +5586,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.keyProvider = reader.string();
             continue;
           }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.snapshots = reader.uint32();
+            continue;
+          }
           case 25: {
             if (tag !== 200) {
               break;
@@ -5634,6 +5706,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
         : isSet(object.key_provider)
         ? globalThis.String(object.key_provider)
         : "",
+      snapshots: isSet(object.snapshots) ? globalThis.Number(object.snapshots) : 0,
       blockBytes: isSet(object.blockBytes)
         ? globalThis.Number(object.blockBytes)
         : isSet(object.block_bytes)
@@ -5716,6 +5789,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     if (message.keyProvider !== "") {
       obj.keyProvider = message.keyProvider;
     }
+    if (message.snapshots !== 0) {
+      obj.snapshots = Math.round(message.snapshots);
+    }
     if (message.blockBytes !== 0) {
       obj.blockBytes = Math.round(message.blockBytes);
     }
@@ -5751,6 +5827,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.lastRecovery = object.lastRecovery ?? "";
     message.problems = object.problems?.map((e) => Problem.fromPartial(e)) || [];
     message.keyProvider = object.keyProvider ?? "";
+    message.snapshots = object.snapshots ?? 0;
     message.blockBytes = object.blockBytes ?? 0;
     return message;
   },

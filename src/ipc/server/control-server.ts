@@ -10,6 +10,7 @@ import { QosService } from '../generated/qos.js';
 import { DaemonService, StorageClassesService, VolumesService } from '../generated/control.js';
 import { KeysService } from '../generated/keys.js';
 import { ScrubsService } from '../generated/scrub.js';
+import { SnapshotsService } from '../generated/snapshots.js';
 import { CallGate } from './call-gate.js';
 import { ConnectionGate } from './connection-gate.js';
 import { daemonService, type NodeControl } from './daemon-service.js';
@@ -29,6 +30,7 @@ import { qosService } from './qos-service.js';
 import { scrubsService } from './scrub-service.js';
 import type { ServerCertificates } from './server-credentials.js';
 import { ServerError } from './server-error.js';
+import { snapshotsService } from './snapshots-service.js';
 import { storageClassesService } from './storage-classes-service.js';
 import { volumesService } from './volumes-service.js';
 
@@ -113,6 +115,7 @@ export class ControlServer implements Closable {
       'grpc.keepalive_timeout_ms': KEEPALIVE_ANSWER_MS_MAX,
     });
     server.addService(VolumesService, volumesService(gate, plane));
+    server.addService(SnapshotsService, snapshotsService(gate, plane));
     server.addService(StorageClassesService, storageClassesService(gate, plane.classes));
     server.addService(KeysService, keysService(gate, plane, { local: isLoopback(host) }));
     server.addService(ScrubsService, scrubsService(gate, plane.scrubs));

@@ -27,7 +27,7 @@ export function toVolume(view: VolumeView): Volume {
   };
 }
 
-function toExport(view: ExportView): VolumeExport {
+export function toExport(view: ExportView): VolumeExport {
   return { ...view, connections: view.connections.map((connection) => ({ ...connection })) };
 }
 

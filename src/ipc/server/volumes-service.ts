@@ -3,7 +3,8 @@ import type { ImagePiece } from '../../control/image-export.js';
 import type { ExportImageRequest, ImageChunk, VolumesServer } from '../generated/control.js';
 import type { CallGate } from './call-gate.js';
 import { serverStream, type SignalledCaller, unary } from './call-handlers.js';
-import { ImportCall } from './import-call.js';
+import { importUpload } from './import-upload.js';
+import { UploadCall } from './upload-call.js';
 import { createRequestOf, toDeleteResponse, toStatsSample, toVolume } from './volume-messages.js';
 
 const NO_DATA = Buffer.alloc(0);
@@ -15,8 +16,8 @@ export function volumesService(gate: CallGate, plane: ControlPlane): VolumesServ
     create: unary(gate, async (request, caller) => toVolume(await volumes.create(createRequestOf(request), caller))),
     list: unary(gate, ({ labels, retained }) => ({ volumes: volumes.list(labels, retained).map(toVolume) })),
     get: unary(gate, ({ volume, retained }) => toVolume(volumes.get(volume, retained))),
-    delete: unary(gate, async ({ volume, force }, caller) =>
-      toDeleteResponse(await volumes.delete(volume, force, caller)),
+    delete: unary(gate, async ({ volume, force, withSnapshots }, caller) =>
+      toDeleteResponse(await volumes.delete(volume, force, caller, withSnapshots)),
     ),
     // `force` answers the question that the command line asks; here a purge is always meant.
     purge: unary(gate, async ({ volume }, caller) => toDeleteResponse(await volumes.purge(volume, caller))),
@@ -37,7 +38,7 @@ export function volumesService(gate: CallGate, plane: ControlPlane): VolumesServ
     })),
     stats: serverStream(gate, (request, caller) => plane.sampleStats(request, caller.signal), toStatsSample),
     importImage: (call, callback) => {
-      new ImportCall(call, callback, gate, volumes).run();
+      new UploadCall(call, callback, gate, importUpload(volumes)).run();
     },
     exportImage: serverStream(
       gate,
