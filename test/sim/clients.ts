@@ -3,6 +3,7 @@ import { InnerRequest } from '../../src/volume/inner-request.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { blocksOf, Violation, type Expectations, type Pending } from './expectations.js';
+import type { LayerHistory } from './journal-history.js';
 import type { SimulatedMachine } from './simulated-machine.js';
 import type { Trace } from './trace.js';
 
@@ -39,8 +40,11 @@ export function dataOf(seed: number, lengthBytes: number): Uint8Array {
 /** The clients of the volumes: they submit, and hold every answer against what is promised. */
 export class Clients {
   readonly #world: ClientsWorld;
+  /** Open volumes by their head. */
   readonly handles = new Map<number, VolumeHandle>();
-  /** By layer: how often it was opened. Goes back with the disk, as the real one would. */
+  /** Open frozen layers. */
+  readonly snapshots = new Map<number, VolumeHandle>();
+  /** By volume, which is its first layer: how often it was opened. Goes back with the disk, as the real one would. */
   epochs = new Map<number, number>();
   #lastId = 0;
   #underway = 0;
@@ -61,21 +65,40 @@ export class Clients {
   /** The process is gone: nobody answers any more. */
   abandon(): void {
     this.handles.clear();
+    this.snapshots.clear();
     this.#underway = 0;
     this.#idle = [];
     this.poisoned = null;
     this.closing = false;
   }
 
-  open(layer: number): VolumeHandle {
+  /** Opens the head of a volume, or a frozen layer. */
+  open({ id, frozen, birth }: LayerHistory): VolumeHandle {
     const { machine } = this.#world;
-    const epoch = (this.epochs.get(layer) ?? 0) + 1;
-    this.epochs.set(layer, epoch);
-    // Every third volume is not encrypted; secrets follow from the number, so that a restored disk can be opened.
-    const keys = layer % 3 === 0 ? [] : [{ number: layer, secret: new Uint8Array(32).fill(layer * 7 + 1) }];
-    const handle = machine.manager!.open({ volumeId: `volume-${layer}`, layer: layer as LayerId, epoch, keys });
-    this.handles.set(layer, handle);
+    const epoch = (this.epochs.get(birth.volume) ?? 0) + 1;
+    this.epochs.set(birth.volume, epoch);
+    // Every third family is not encrypted. Clones have the key of what they show; secrets follow from its number, so that a
+    // restored disk can be opened.
+    const key = birth.root;
+    const keys = key % 3 === 0 ? [] : [{ number: key, secret: new Uint8Array(32).fill(key * 7 + 1) }];
+    const volumeId = `volume-${birth.volume}`;
+    const handle = machine.manager!.open({ volumeId, layer: id as LayerId, epoch, keys });
+    (frozen ? this.snapshots : this.handles).set(id, handle);
     return handle;
+  }
+
+  /** The head of a volume is another layer: its handle has gone along. */
+  moved(from: number, to: number): void {
+    const handle = this.handles.get(from);
+    if (handle === undefined) return;
+    this.handles.delete(from);
+    this.handles.set(to, handle);
+  }
+
+  /** The head that a handle is the way into now; null when it is closed. */
+  layerOf(handle: VolumeHandle): number | null {
+    for (const [layer, each] of this.handles) if (each === handle) return layer;
+    return null;
   }
 
   /** Submits a request. Its promise resolves with the fault when it was answered, and never when the process dies. */
@@ -102,6 +125,7 @@ export class Clients {
       submittedAtMs: time.nowMs,
       last: expectations.history.last,
       acked: expectations.bounds(layer).acked,
+      seen: expectations.seen(layer),
       openings: expectations.openings,
     };
     const troubled = machine.store!.state !== 'ready';
@@ -122,7 +146,9 @@ export class Clients {
         if (this.#underway > 0) return;
         for (const tell of this.#idle.splice(0)) tell();
       };
-      this.handles.get(layer)!.submit(new InnerRequest(operation, offset, length, done, { flags, data }));
+      (this.handles.get(layer) ?? this.snapshots.get(layer))!.submit(
+        new InnerRequest(operation, offset, length, done, { flags, data }),
+      );
     });
   }
 
@@ -177,7 +203,7 @@ export class Clients {
   async readAll(random: SeededRandom): Promise<(DeviceFault | null)[]> {
     const reads: Promise<DeviceFault | null>[] = [];
     const { history } = this.#world.expectations();
-    for (const [layer, handle] of this.handles) {
+    for (const [layer, handle] of [...this.handles, ...this.snapshots]) {
       const known = history.layers.get(layer);
       if (known === undefined) continue;
       const { blockBytes, sizeBytes } = handle;

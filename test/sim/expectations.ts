@@ -8,7 +8,8 @@
  *   - a start finds exactly the history up to the record where it says that it goes on: after a kill that is everything
  *     that was appended (P1), after a power cut at least what was promised as durable (P2);
  *   - after a failed fdatasync nothing is acknowledged until the store has reopened, and a flush does not succeed on a
- *     volume whose acknowledged writes are gone.
+ *     volume whose acknowledged writes are gone;
+ *   - a frozen layer never changes, and each that was frozen with others at one record shows what it had at that record.
  */
 import { Operation, RequestFlag, type DeviceFault } from '../../src/device/block-device.js';
 import { JournalHistory, type JournalEntry, type LayerHistory } from './journal-history.js';
@@ -21,7 +22,8 @@ export class Violation extends Error {
 export interface Pending {
   readonly id: number;
   readonly operation: Operation;
-  readonly layer: number;
+  /** The layer of its volume; another one when that is frozen meanwhile, and the first again when that is lost. */
+  layer: number;
   readonly offset: number;
   readonly length: number;
   readonly flags: number;
@@ -31,6 +33,8 @@ export interface Pending {
   last: number;
   /** Newest record that an acknowledged request of the volume needed then; goes back as well. */
   acked: number;
+  /** Newest record that a read has to show: what was acknowledged or found by then. */
+  seen: number;
   /** Starts and reopenings of the store by then. */
   readonly openings: number;
 }
@@ -54,11 +58,20 @@ export class Expectations {
   /** Some medium was damaged: data may be refused, and never be wrong. */
   damaged = false;
   openings = 0;
+  /** Told when a volume's head is another layer. */
+  onMoved: (from: number, to: number) => void = () => undefined;
+  /** Newest record that the last start has found. */
+  #found = 0;
 
   bounds(layer: number): VolumeBounds {
     let bounds = this.#bounds.get(layer);
     if (bounds === undefined) this.#bounds.set(layer, (bounds = { acked: 0, mustReport: false, mayReport: false }));
     return bounds;
+  }
+
+  /** Newest record that a read of a layer that is submitted now has to show. */
+  seen(layer: number): number {
+    return Math.max(this.bounds(layer).acked, this.#found, this.history.layers.get(layer)?.settledAt ?? 0);
   }
 
   /** A copy for an image of the disk. Nothing may be under way. */
@@ -79,6 +92,15 @@ export class Expectations {
     }
     const problem = this.history.add(entry);
     if (problem !== '') throw new Violation(`the journal: ${problem}`);
+    for (const { head, child } of entry.pairs) this.#move(head, child);
+  }
+
+  /** What was asked of one layer is asked of another. */
+  #move(from: number, to: number): void {
+    for (const request of this.pending) if (request.layer === from) request.layer = to;
+    this.#bounds.set(to, this.bounds(from));
+    this.#bounds.delete(from);
+    this.onMoved(from, to);
   }
 
   /** Every byte of the new content is the old one or one that a request under way writes there. */
@@ -112,6 +134,10 @@ export class Expectations {
     if (sequence <= least && !this.damaged) {
       throw new Violation(`the store goes on at record ${sequence}: it has lost records ${sequence} to ${least}`);
     }
+    // A freeze that is lost has never been: its head is the head again.
+    for (const layer of [...this.history.layers.values()].sort((a, b) => b.id - a.id)) {
+      if (layer.bornAt >= sequence && layer.birth.follows) this.#move(layer.id, layer.parent);
+    }
     for (const layer of this.history.layers.values()) {
       const bounds = this.bounds(layer.id);
       // A hole over nothing leaves no version here, but the store counts it.
@@ -124,8 +150,10 @@ export class Expectations {
     for (const request of this.pending) {
       request.last = Math.min(request.last, sequence - 1);
       request.acked = Math.min(request.acked, sequence - 1);
+      request.seen = Math.min(request.seen, sequence - 1);
     }
     this.history.rewind(sequence);
+    this.#found = sequence - 1;
     // Recovery makes durable what it has found.
     this.durable = sequence - 1;
     this.written = sequence - 1;
@@ -160,7 +188,8 @@ export class Expectations {
     let needed = 0;
     for (const block of blocksOf(request, blockBytes)) {
       const versions = layer.versions(block);
-      let found = versions.length === 0 && matches(request, block, blockBytes, null, null) ? layer.bornAt : 0;
+      let found =
+        versions.length === 0 && matches(request, block, blockBytes, null, null) ? layer.birth.volumeBornAt : 0;
       for (let n = firstSince(versions, request.last); found === 0 && n < versions.length; n += 1) {
         const { content, sequence } = versions[n];
         if (matches(request, block, blockBytes, content, content)) found = sequence;
@@ -185,7 +214,7 @@ export class Expectations {
       const got = request.data.subarray(from - request.offset, end - request.offset);
       const within = from - block * blockBytes;
       const versions = layer.versions(block);
-      const first = firstSince(versions, request.acked);
+      const first = firstSince(versions, request.seen);
       const allowed = versions.length === 0 ? [null] : versions.slice(first).map((version) => version.content);
       if (allowed.some((content) => sameBytes(got, content, within))) continue;
       const older = versions.findIndex((version) => sameBytes(got, version.content, within));
@@ -209,6 +238,9 @@ export class Expectations {
     if (fault.code === 'FULL') {
       if (request.operation !== Operation.WRITE && !trouble.full) return 'although only data may be refused';
       return trouble.full ? '' : 'although the disk has room';
+    }
+    if (fault.code === 'READ_ONLY') {
+      return this.history.layers.get(request.layer)?.frozen === true ? '' : 'although the layer is a head';
     }
     if (fault.code === 'CLOSED') return trouble.closing ? '' : 'although nobody closes anything';
     return 'which no request here earns';

@@ -41,6 +41,25 @@ export type Action =
   | { readonly kind: 'create'; readonly blockBytes: number; readonly blocks: number }
   | { readonly kind: 'drop' | 'reattach'; readonly volume: number }
   | { readonly kind: 'expand'; readonly volume: number; readonly blocks: number }
+  | {
+      readonly kind: 'freeze';
+      readonly volume: number;
+      /** How many volumes freeze together. */
+      readonly group: number;
+      readonly writes: boolean;
+      readonly wait: boolean;
+    }
+  | { readonly kind: 'clone'; readonly snapshot: number; readonly blocks: number }
+  | { readonly kind: 'revert'; readonly snapshot: number; readonly volume: number }
+  | { readonly kind: 'discard'; readonly snapshot: number }
+  | {
+      readonly kind: 'look';
+      readonly snapshot: number;
+      readonly at: number;
+      readonly lengthBytes: number;
+      readonly write: boolean;
+    }
+  | { readonly kind: 'compare'; readonly quiet: boolean }
   | { readonly kind: 'checkpoint'; readonly wait: boolean }
   | { readonly kind: 'stop'; readonly power: boolean; readonly deaths: readonly Death[] }
   | { readonly kind: 'crash'; readonly afterSteps: number; readonly power: boolean; readonly deaths: readonly Death[] }
@@ -80,6 +99,12 @@ const WEIGHTS: readonly (readonly [Action['kind'], number])[] = [
   ['drop', 6],
   ['reattach', 6],
   ['expand', 10],
+  ['freeze', 24],
+  ['clone', 12],
+  ['revert', 6],
+  ['discard', 16],
+  ['look', 16],
+  ['compare', 10],
   ['checkpoint', 30],
   ['stop', 6],
   ['crash', 22],
@@ -165,6 +190,22 @@ function randomAction(random: SeededRandom): Action {
       return create(random);
     case 'expand':
       return { kind, volume, blocks: 1 + random.below(400) };
+    case 'freeze': {
+      const group = random.below(2) === 0 ? 1 : 2 + random.below(3);
+      return { kind, volume, group, writes: random.below(3) > 0, wait: random.below(2) === 0 };
+    }
+    case 'clone':
+      return { kind, snapshot: volume, blocks: random.below(2) * random.below(200) };
+    case 'revert':
+      return { kind, snapshot: volume, volume: random.below(65_536) };
+    case 'discard':
+      return { kind, snapshot: volume };
+    case 'look': {
+      const at = random.below(2) === 0 ? random.below(65_536) : random.below(3000);
+      return { kind, snapshot: volume, at, lengthBytes: lengthOf(random), write: random.below(6) === 0 };
+    }
+    case 'compare':
+      return { kind, quiet: random.below(3) > 0 };
     case 'checkpoint':
       return { kind, wait: random.below(3) === 0 };
     case 'stop':

@@ -4,13 +4,14 @@ import { makeScript } from './script.js';
 import { Simulation } from './simulation.js';
 
 const STEPS = 400;
-/** Those that have found mistakes, and some neighbours. */
+/** Those that have found mistakes, and some neighbours. A seed's script is another one when there are new steps. */
 const FIXED = [
   ...[4, 21, 27, 29, 47, 4010155917, 1472929397, 3437716745, 3191374082, 652106199, 2159777414, 3803315035],
   ...[1866773408, 2841897132, 491771799, 1487767862],
   ...[3868762286, 954706661, 2166579076, 460558872, 4157586155],
   ...[635767025, 2450385308, 1002148887, 1727273410, 3103299573, 161498717, 1820284475, 2683552434, 3671910946],
   ...[2201564345, 2540060644],
+  ...[2518062624, 3337163732, 2818068863, 2687278678, 3214467168],
   ...Array.from({ length: 16 }, (_, n) => 101 + n),
 ];
 const FRESH = Array.from({ length: 3 }, () => randomInt(1, 2 ** 32));

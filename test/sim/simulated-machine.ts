@@ -4,6 +4,8 @@ import type { Checksums } from '../../src/io/block-keys.js';
 import type { Files } from '../../src/io/files.js';
 import { NativeChecksums } from '../../src/io/native-checksums.js';
 import type { MapEnvironment } from '../../src/store/map/map-environment.js';
+import { CHECKPOINT_KEY } from '../../src/store/map/map-keys.js';
+import { decodeCheckpoint } from '../../src/store/stored-rows.js';
 import { Store } from '../../src/store/store.js';
 import { VolumeManager } from '../../src/volume/volume-manager.js';
 import { SeededRandom } from '../base/seeded-random.js';
@@ -18,6 +20,9 @@ import { SimulatedClock, SimulatedTime } from './simulated-time.js';
 
 const STORAGE_PATH = '/node';
 const SEGMENT_BYTES = 1024 * 1024;
+const CHECKPOINT_ROW = Buffer.from(CHECKPOINT_KEY).toString('hex');
+/** Behind each row of the map. */
+const ROW_CRC_BYTES = 4;
 const NODE_ID = new Uint8Array(16).fill(7);
 
 /** A deliberate mistake, made in the world around the store or, where that cannot be, inside it. */
@@ -124,6 +129,12 @@ export class SimulatedMachine {
     this.store = store;
     const space = { freeBytes: disk.freeBytes, totalBytes: disk.capacityBytes };
     this.manager = new VolumeManager({ segmentBytes: SEGMENT_BYTES, space }, { store, clock });
+  }
+
+  /** Where a start would begin to replay: the sequence of that record; 0 before the first checkpoint. */
+  get replayFrom(): number {
+    const row = this.disk.directory(`${STORAGE_PATH}/map`).rows.get(CHECKPOINT_ROW);
+    return row === undefined ? 0 : decodeCheckpoint(row.subarray(0, row.length - ROW_CRC_BYTES)).sequence;
   }
 
   /** The store was opened from what the disk holds and is ready: a failed sync of before excuses nothing more. */

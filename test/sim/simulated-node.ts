@@ -5,6 +5,8 @@ import type { SealedRecord } from './block-seal.js';
 import { Clients } from './clients.js';
 import { Expectations, Violation } from './expectations.js';
 import { decodeEntry, type LayerHistory } from './journal-history.js';
+import { ControlPlane } from './control-plane.js';
+import { checkLayers } from './layer-checks.js';
 import { NonceLedger } from './nonce-ledger.js';
 import type { Death, ScriptOptions } from './script.js';
 import type { SimulatedDisk } from './simulated-disk.js';
@@ -31,6 +33,7 @@ export class Died extends Error {
 interface Image {
   readonly disk: SimulatedDisk;
   readonly expectations: Expectations;
+  readonly control: ControlPlane;
   readonly epochs: ReadonlyMap<number, number>;
 }
 
@@ -38,6 +41,7 @@ interface Image {
 export class SimulatedNode {
   readonly machine: SimulatedMachine;
   readonly clients: Clients;
+  control = new ControlPlane();
   readonly trace: Trace;
   readonly ledger = new NonceLedger();
   readonly counts = new Map<string, number>();
@@ -77,6 +81,11 @@ export class SimulatedNode {
       notice: () => this.notice(),
       count: (kind) => this.count(kind),
     });
+    this.#tellMoves();
+  }
+
+  #tellMoves(): void {
+    this.expectations.onMoved = (from, to) => this.clients.moved(from, to);
   }
 
   report(thrown: unknown): void {
@@ -107,8 +116,18 @@ export class SimulatedNode {
         if (this.ledger.record(key.name, epoch, counter)) continue;
         throw new Violation(`nonce ${epoch}/${counter} is used twice with key ${key.name.slice(0, 22)}`);
       }
-      this.expectations.appending(decodeEntry(path, record));
+      const entry = decodeEntry(path, record);
+      this.expectations.appending(entry);
+      if (entry.merged !== 0) this.#checkCovered(entry.merged);
     }
+  }
+
+  /** What is moved by a merge must not be put back by a start that replays what the journal says of it. */
+  #checkCovered(layer: number): void {
+    const last = this.expectations.history.layers.get(layer)?.droppedAt ?? 0;
+    const from = this.machine.replayFrom;
+    if (last < from) return;
+    throw new Violation(`layer ${layer} is merged, and a start replays its records from ${from} to ${last}`);
   }
 
   /** Looks whether the store has reopened by itself, and takes what it goes on from as the truth. */
@@ -208,7 +227,7 @@ export class SimulatedNode {
     }
     await this.#open(new SimulatedProcess());
     this.#serve(must);
-    this.#adopt();
+    this.#adopt(true);
     await this.until(this.clients.readAll(this.machine.random));
     this.throwViolation();
     // Nothing is under way, and everything found is durable: what came before it is over.
@@ -255,46 +274,68 @@ export class SimulatedNode {
     this.expectations.goesOnAt(sequence, must);
     this.machine.settleDoubt();
     this.expectations.forgetRequests();
-    const found = this.machine.manager!.layers().filter((layer) => layer.damage === '');
-    const named = (id: number, blockBytes: number, sizeBytes: number): string =>
-      `${id} (${sizeBytes} by ${blockBytes})`;
-    const is = found.map((layer) => named(layer.layer, layer.blockBytes, layer.sizeBytes)).sort();
-    const alive = this.expectations.history.alive();
-    const should = alive.map((layer) => named(layer.id, layer.blockBytes, layer.sizeBlocks * layer.blockBytes)).sort();
     // After damage a volume may be refused, or be unknown; none may be there that was not.
     const part = this.expectations.damaged || this.machine.halfRead;
     if (part && !this.expectations.damaged && !this.machine.faults.lastOf.has('read')) {
       throw new Violation('a start says that it could not read a page, and all could be read');
     }
-    const right = part ? is.every((row) => should.includes(row)) : is.join() === should.join();
-    if (!right) throw new Violation(`a start finds the layers ${is.join()}; there were ${should.join()}`);
+    checkLayers(this.machine.manager!.layers(), this.expectations.history, part);
   }
 
-  /** Opens every volume that is not open: after a start, and those whose creation or removal was cut short. */
-  #adopt(): void {
+  /**
+   * Opens every volume that is not open: after a start, and those whose creation or removal was cut short. With
+   * `snapshots` also every frozen layer.
+   */
+  #adopt(snapshots: boolean): void {
     if (this.machine.store?.state !== 'ready') return;
-    const fit = new Set<number>(
-      this.machine.manager!.layers().flatMap(({ layer, damage }) => (damage === '' ? [layer] : [])),
-    );
-    for (const { id } of this.expectations.history.alive()) {
-      if (!this.clients.handles.has(id) && fit.has(id)) this.clients.open(id);
+    const layers = this.machine.manager!.layers();
+    const { handles, snapshots: looks } = this.clients;
+    const { history } = this.expectations;
+    const fit = (state: 'head' | 'frozen'): Set<number> =>
+      new Set(
+        layers.flatMap((each) => (each.damage === '' && !each.hidden && each.state === state ? [each.layer] : [])),
+      );
+    const heads = fit('head');
+    for (const layer of history.heads()) {
+      if (!handles.has(layer.id) && heads.has(layer.id)) this.clients.open(layer);
+    }
+    const whole = !this.expectations.damaged && !this.machine.halfRead;
+    if (whole && (snapshots || (this.control.uncertain && this.verbs.size === 0)))
+      this.control.reconcile(layers, history);
+    if (!snapshots) return;
+    const frozen = fit('frozen');
+    for (const layer of history.snapshots()) {
+      // Nobody looks at a snapshot before he has been told that it was taken.
+      if (!looks.has(layer.id) && frozen.has(layer.id) && !this.control.hasHead(layer.id)) this.clients.open(layer);
     }
   }
 
-  /** Waits until the store serves, and opens every volume that is not open. */
-  async ready(): Promise<void> {
+  /** Waits until the store serves. */
+  async served(): Promise<void> {
     const { machine } = this;
     const served = async (): Promise<void> => {
       while (machine.store?.state !== 'ready') await machine.time.sleep(REOPENING_MS, machine.process);
     };
     await this.until(served());
+    this.notice();
+  }
+
+  /** Waits until the store serves, and opens every volume that is not open. */
+  async ready(): Promise<void> {
+    await this.served();
     this.adopt();
   }
 
   /** As after a start, when nothing is under way. */
   adopt(): void {
     this.notice();
-    this.#adopt();
+    this.#adopt(false);
+  }
+
+  /** Opens every frozen layer that is not open. */
+  look(): void {
+    this.notice();
+    this.#adopt(true);
   }
 
   /** A clean stop, and a start after it. What was acknowledged needs no flush then, unless the disk failed. */
@@ -321,7 +362,8 @@ export class SimulatedNode {
     const least = this.#die(true, Number.POSITIVE_INFINITY);
     // What of the last moments is in the image shows when it starts.
     const expectations = this.expectations.copy();
-    this.#image = { disk: machine.disk.copy(), expectations, epochs: new Map(this.clients.epochs) };
+    const control = this.control.copy();
+    this.#image = { disk: machine.disk.copy(), expectations, control, epochs: new Map(this.clients.epochs) };
     await this.start(least, []);
   }
 
@@ -334,6 +376,8 @@ export class SimulatedNode {
     machine.disk = image.disk.copy();
     machine.disk.capacityBytes = image.disk.capacityBytes;
     this.expectations = image.expectations.copy();
+    this.#tellMoves();
+    this.control = image.control.copy();
     clients.epochs = new Map(image.epochs);
     this.count('restore');
     await this.start(this.expectations.durable, []);

@@ -1,22 +1,21 @@
 import { Operation, RequestFlag } from '../../src/device/block-device.js';
-import { FileError } from '../../src/io/file-error.js';
-import { StoreError } from '../../src/store/store-error.js';
 import type { LayerId } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { damageDisk } from './disk-damage.js';
 import { Violation } from './expectations.js';
+import { LayerSteps } from './layer-steps.js';
 import type { Script, Step } from './script.js';
 import type { Sabotage } from './simulated-machine.js';
 import { describe, Died, SimulatedNode } from './simulated-node.js';
 import { useUpReserve } from './use-up-reserve.js';
+import { Verbs } from './verbs.js';
 
 const UNDERWAY_MAX = 40;
-const VOLUMES_MAX = 5;
 const REQUEST_BYTES_MAX = 2 * 1024 * 1024;
 const FILL_BYTES = 128 * 1024;
 const FILL_WRITES_MAX = 400;
 /** The store believes a full disk for a second. */
-const FULL_BELIEVED_MS = 2500;
+const FULL_FORGOTTEN_MS = 5000;
 
 /** How a run ended. */
 export interface Outcome {
@@ -47,6 +46,8 @@ export class Simulation {
   #sabotage: Sabotage | null;
   #done = 0;
   readonly #watch: Watch;
+  readonly #verbs: Verbs;
+  readonly #layers: LayerSteps;
 
   constructor(
     script: Script,
@@ -57,6 +58,8 @@ export class Simulation {
     this.#script = script;
     this.#sabotage = sabotage;
     this.#node = new SimulatedNode(script.seed, script.options, sabotage);
+    this.#verbs = new Verbs(this.#node);
+    this.#layers = new LayerSteps(this.#node, this.#verbs);
   }
 
   async run(): Promise<Outcome> {
@@ -173,18 +176,30 @@ export class Simulation {
       case 'settle':
         return node.until(clients.settled());
       case 'create':
-        return this.#create(step.blockBytes, step.blocks);
+        await this.#layers.create(step.blockBytes, step.blocks);
+        return;
       case 'drop':
-      case 'reattach': {
-        const layer = this.#layerOf(step.volume);
-        return layer === null ? undefined : this.#detach(layer, step.kind === 'drop');
-      }
-      case 'expand': {
-        const layer = this.#layerOf(step.volume);
-        return layer === null ? undefined : this.#expand(layer, step.blocks);
-      }
+      case 'reattach':
+        return this.#layers.detach(step.volume, step.kind === 'drop');
+      case 'expand':
+        return this.#layers.expand(step.volume, step.blocks);
+      case 'freeze':
+        return this.#layers.freeze(step);
+      case 'clone':
+        return this.#layers.clone(step.snapshot, step.blocks);
+      case 'revert':
+        return this.#layers.revert(step.snapshot, step.volume);
+      case 'discard':
+        return this.#layers.discard(step.snapshot);
+      case 'look':
+        this.#layers.look(step);
+        return;
+      case 'compare':
+        if (step.quiet) return this.#layers.compare();
+        this.#layers.compareBusily();
+        return;
       case 'checkpoint': {
-        const checkpoint = this.#verb('checkpoint', () => machine.manager!.checkpoint());
+        const checkpoint = this.#verbs.run('checkpoint', () => machine.manager!.checkpoint());
         if (step.wait) await node.until(checkpoint);
         return;
       }
@@ -229,90 +244,13 @@ export class Simulation {
     else void clients.submit(Operation.READ, layer, offset, length);
   }
 
-  /** A layer verb or a checkpoint: it may fail only when the disk did. '' or the code of the failure. */
-  async #verb(what: string, run: () => Promise<unknown>): Promise<string> {
-    const node = this.#node;
-    const { faults, time, store, process } = node.machine;
-    const before = { openings: node.expectations.openings, atMs: time.nowMs };
-    const troubled = store?.state !== 'ready';
-    let code = '';
-    const { verbs } = node;
-    verbs.set(what, (verbs.get(what) ?? 0) + 1);
-    try {
-      await run();
-      node.count(what);
-    } catch (thrown) {
-      if (process.dead) return new Promise(() => undefined);
-      code = thrown instanceof StoreError || thrown instanceof FileError ? thrown.code : 'unknown';
-      node.trace.add(`${what} fails: ${code}`);
-      const reopened = node.expectations.openings > before.openings;
-      const failed = troubled || faults.troubles(before.atMs) || reopened || node.machine.halfRead;
-      const full = faults.noSpaceAtMs >= before.atMs - FULL_BELIEVED_MS;
-      const fair =
-        (code === 'IO' && failed) || (code === 'FULL' && full) || (code === 'CLOSED' && node.clients.closing);
-      if (!fair) node.report(new Violation(`${what} fails: ${describe(thrown)}`));
-    }
-    const others = (verbs.get(what) ?? 1) - 1;
-    if (others > 0) verbs.set(what, others);
-    else verbs.delete(what);
-    // Whoever waits for it has been told of the death.
-    if (process.dead) return new Promise(() => undefined);
-    node.guard(() => node.notice());
-    return code;
-  }
-
-  /** Holds what a verb has promised: its record is in the journal, and durable. */
-  #promised(what: string, sequence: number | undefined): void {
-    const node = this.#node;
-    if (sequence === undefined || !Number.isFinite(sequence)) throw new Violation(`${what} is not in the journal`);
-    node.clients.checkPoison(what);
-    node.expectations.durable = Math.max(node.expectations.durable, sequence);
-  }
-
-  async #create(blockBytes: number, blocks: number): Promise<void> {
-    const node = this.#node;
-    if (node.clients.handles.size >= VOLUMES_MAX) return;
-    let layer = 0;
-    const make = async (): Promise<void> => {
-      layer = await node.machine.manager!.createLayer(blockBytes, blocks * blockBytes);
-    };
-    if ((await node.until(this.#verb('create', make))) !== '') return;
-    this.#promised(`layer ${layer}`, node.expectations.history.layers.get(layer)?.bornAt);
-    node.adopt();
-  }
-
-  async #detach(layer: number, drop: boolean): Promise<void> {
-    const node = this.#node;
-    await node.until(node.clients.settled());
-    await node.until(node.clients.handles.get(layer)!.close());
-    node.clients.handles.delete(layer);
-    node.expectations.forgetHandle(layer);
-    if (!drop) return;
-    const { manager } = node.machine;
-    if ((await node.until(this.#verb('drop', () => manager!.dropLayer(layer as LayerId)))) !== '') return;
-    this.#promised(`the drop of layer ${layer}`, node.expectations.history.layers.get(layer)?.droppedAt);
-  }
-
-  async #expand(layer: number, blocks: number): Promise<void> {
-    const node = this.#node;
-    const handle = node.clients.handles.get(layer)!;
-    const { blockBytes } = handle;
-    const sizeBytes = handle.sizeBytes + blocks * blockBytes;
-    if ((await node.until(this.#verb('expand', () => handle.expand(sizeBytes)))) !== '') return;
-    const sizes = node.expectations.history.layers.get(layer)?.sizes;
-    this.#promised(
-      `the growth of layer ${layer}`,
-      sizes?.find((size) => size.blocks * blockBytes >= sizeBytes)?.sequence,
-    );
-  }
-
   /** P5: the disk fills up. Data is refused; what is there stays readable, and trims, verbs, checkpoints and starts work. */
   async #fill(leaveBytes: number, restart: 'no' | 'kill' | 'stop'): Promise<void> {
     const node = this.#node;
     const { clients, machine } = node;
     const { faults, disk, random } = machine;
     await node.until(clients.settled());
-    const layer = this.#layerOf(random.below(65_536));
+    let layer = this.#layerOf(random.below(65_536));
     if (layer === null || machine.store!.state !== 'ready' || faults.armed > 0) return;
     // P5 says "space is held back for them": what a full disk has used up before is gone until there is room again.
     const { reserve, pool } = machine.store!.engine!;
@@ -338,13 +276,21 @@ export class Simulation {
         const fault = await node.until(clients.submit(operation, layer, offset, blockBytes, RequestFlag.FUA));
         if (fault !== null) throw new Violation(`on a full disk a trim fails with ${fault.code}`);
       }
-      for (const what of ['checkpoint', 'create'] as const) {
-        const { manager } = machine;
-        const run = (): Promise<unknown> =>
-          what === 'create' ? manager!.createLayer(4096, 65_536) : manager!.checkpoint();
-        const code = await node.until(this.#verb(what, run));
+      const manager = machine.manager!;
+      const child = async (): Promise<void> => {
+        const [head] = await manager.freeze([layer as LayerId]);
+        await manager.dropLayer(layer as LayerId);
+        layer = head;
+      };
+      for (const [what, run] of [
+        ['checkpoint', () => manager.checkpoint()],
+        ['create', () => manager.createLayer(4096, 65_536)],
+        ['freeze', child],
+      ] as const) {
+        const code = await node.until(this.#verbs.run(what, run));
         if (code !== '') throw new Violation(`on a full disk a ${what} fails with ${code}`);
       }
+      node.control.uncertain = true;
       node.adopt();
       if (random.below(3) === 0) await useUpReserve(node, layer, written);
       if (restart === 'stop') await node.stop(false, []);
@@ -356,7 +302,7 @@ export class Simulation {
     } finally {
       disk.capacityBytes = before;
     }
-    await node.sleep(2 * FULL_BELIEVED_MS);
+    await node.sleep(FULL_FORGOTTEN_MS);
   }
 
   /** P4: the medium changes. Only correct data or a clear refusal comes back, now and after a start. */
@@ -378,7 +324,7 @@ export class Simulation {
     const covered = node.expectations.history.last;
     await barrier();
     await barrier();
-    if (step.checkpoint) await node.until(this.#verb('checkpoint', () => machine.manager!.checkpoint()));
+    if (step.checkpoint) await node.until(this.#verbs.run('checkpoint', () => machine.manager!.checkpoint()));
     if (!damageDisk(step, node, covered)) return;
     node.expectations.damaged = true;
     node.count(`damage: ${step.what}`);
