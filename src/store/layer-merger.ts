@@ -4,7 +4,7 @@ import type { Log } from '../base/log.js';
 import type { Engine } from './engine.js';
 import { CHECKPOINT_SLICE_LEAVES, MERGE_RETRY_MS } from './limits.js';
 import type { Layer } from './map/layer.js';
-import { mergeable } from './map/layer-tree.js';
+import { finishable, mergeable } from './map/layer-tree.js';
 
 export interface MergeProgress {
   readonly doneLeaves: number;
@@ -75,7 +75,7 @@ export class LayerMerger {
     try {
       for (;;) {
         const { layers } = this.#engine.map;
-        const merging = [...layers.values()].find((layer) => layer.state === 'merging');
+        const merging = finishable(layers);
         if (this.#closed) return;
         if (merging === undefined) {
           const [next] = mergeable(layers);

@@ -52,7 +52,9 @@ export function damageDisk(step: Extract<Step, { kind: 'damage' }>, node: Simula
         done = true;
         break;
       case 'record header': {
-        const headers = node.expectations.history.headers.filter((each) => each.sequence <= covered);
+        const all = node.expectations.history.headers.filter((each) => each.sequence <= covered);
+        const verbs = all.filter((each) => each.verb);
+        const headers = verbs.length > 0 && random.below(2) === 0 ? verbs : all;
         if (headers.length === 0) break;
         const header = headers[random.below(headers.length)];
         flip(disk.file(header.path), header.offset + random.below(96));

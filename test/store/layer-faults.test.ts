@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
@@ -74,6 +76,34 @@ describe('a snapshot that meets something', () => {
     expect([await valueAt(handle, 0), await valueAt(handle, 1)]).toEqual([2, 3]);
     const snapshot = world.volume(layer);
     expect([await valueAt(snapshot, 0), await valueAt(snapshot, 1)]).toEqual([1, 0]);
+  });
+});
+
+describe('a map that is rebuilt from the whole journal', () => {
+  it('goes through the merges that the journal tells of in an order that is right', async () => {
+    const world = await make();
+    const { manager } = world;
+    const first = await manager.createLayer(BLOCK, MIB);
+    const handle = world.volume(first);
+    await write(handle, 0, 1);
+    await write(handle, 1, 1);
+    const [second] = await manager.freeze([first]);
+    await write(handle, 0, 2);
+    const [head] = await manager.freeze([second]);
+    await write(handle, 2, 3);
+    // The newer one goes first: then the older one's child is the head as well, and both have the same heir.
+    for (const layer of [second, first]) {
+      await manager.dropLayer(layer);
+      await world.store.merged();
+    }
+    expect(manager.layers().map(({ layer, parent }) => [layer, parent])).toEqual([[head, null]]);
+    await world.kill();
+    await rm(join(world.path, 'map'), { recursive: true });
+    await world.open();
+    await world.store.merged();
+    expect(world.manager.layers().map(({ layer, parent }) => [layer, parent])).toEqual([[head, null]]);
+    const again = world.volume(head, undefined, first);
+    expect([await valueAt(again, 0), await valueAt(again, 1), await valueAt(again, 2)]).toEqual([2, 1, 3]);
   });
 });
 

@@ -37,3 +37,17 @@ export function mergeable(layers: Layers): { layer: Layer; heir: Layer }[] {
   }
   return found;
 }
+
+/**
+ * A merge to go on with; undefined: none. A start may find many of them, when the journal tells of merges that were over
+ * before a crash: each waits until its heir stands right above it, and until it has taken over itself what it was to. One
+ * whose heir is lost in damaged journal, or that is refused, stays as it is.
+ */
+export function finishable(layers: Layers): Layer | undefined {
+  const merging = [...layers.values()].filter((layer) => layer.state === 'merging');
+  return merging.find((layer) => {
+    const heir = layers.get(layer.heir);
+    if (heir === undefined || heir.gone || heir.parent !== layer.id || layer.damage !== '') return false;
+    return merging.every((other) => other.heir !== layer.id);
+  });
+}
