@@ -7,11 +7,6 @@ import process from 'node:process';
 
 const NODE_LEAST = [20, 19] as const;
 
-/** Verbs that work on a stopped node's storage path, and so are the daemon's side. None is built yet. */
-const OFFLINE_VERBS: Record<string, string> = {
-  check: 'reads the storage of a stopped daemon and reports damage',
-};
-
 async function main(argv: string[]): Promise<number> {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (major < NODE_LEAST[0] || (major === NODE_LEAST[0] && minor < NODE_LEAST[1])) {
@@ -24,25 +19,21 @@ async function main(argv: string[]): Promise<number> {
     const { runDaemon } = await import('./daemon/main.js');
     return runDaemon(argv);
   }
-  // On a stopped node, so the daemon's side; the command line explains it.
-  if (
-    argv[0] === 'key' &&
-    argv[1] === 'import-recovery' &&
-    !argv.some((argument) => argument === '--help' || argument === '-h')
-  ) {
+  // On a stopped node, so the daemon's side; the command line explains them.
+  if (argv[0] === 'key' && argv[1] === 'import-recovery' && !asksHelp(argv)) {
     const { runImportRecovery } = await import('./daemon/import-recovery.js');
     return runImportRecovery(argv.slice(2));
   }
-  const offline = argv[0] === 'daemon' ? OFFLINE_VERBS[argv[1] ?? ''] : undefined;
-  if (offline !== undefined) {
-    process.stderr.write(
-      `gfs: \`gfs daemon ${argv[1] ?? ''}\` (${offline}) is not built yet; ` +
-        'every start checks the storage, and `gfs status` shows what it found\n',
-    );
-    return 2;
+  if (argv[0] === 'daemon' && argv[1] === 'check' && !asksHelp(argv)) {
+    const { runCheck } = await import('./daemon/check-command.js');
+    return runCheck(argv.slice(2));
   }
   const { runCliProcess } = await import('./cli/process-world.js');
   return runCliProcess(argv);
+}
+
+function asksHelp(argv: readonly string[]): boolean {
+  return argv.some((argument) => argument === '--help' || argument === '-h');
 }
 
 /** `-d` or `--daemon`, unless the line begins with a verb: `gfs volume create -d` is a slip, not a daemon. */

@@ -37,16 +37,16 @@ export interface StructureOptions {
 
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
-const HEADER_BYTES = 24;
-const META_BYTES = HEADER_BYTES + 144;
-const NODE_BYTES = 8;
+export const HEADER_BYTES = 24;
+export const META_BYTES = HEADER_BYTES + 144;
+export const NODE_BYTES = 8;
 const PAGE_BYTES_MIN = 512;
 const PAGE_BYTES_MAX = 65536;
-const BRANCH = 1;
+export const BRANCH = 1;
 const LEAF = 2;
 const OVERFLOW = 4;
 const META = 8;
-const BIG_DATA = 1;
+export const BIG_DATA = 1;
 /** First page, transaction, number of pages. */
 const BIG_DATA_BYTES = 24;
 const INTEGER_KEYS = 8;
@@ -69,7 +69,7 @@ interface Tree {
   readonly root: number;
 }
 
-interface Meta {
+export interface Meta {
   readonly pageBytes: number;
   readonly free: Tree;
   readonly rows: Tree;
@@ -287,7 +287,8 @@ class Walk {
   }
 }
 
-function readMeta(page: Buffer, number: number): Meta {
+/** Throws for a page that is none. */
+export function readMeta(page: Buffer, number: number): Meta {
   const name = `meta page ${String(number)}`;
   if (page.length < META_BYTES) throw new Problem('it is shorter than its meta pages');
   const at = HEADER_BYTES;
@@ -332,11 +333,11 @@ function endOf(page: Buffer, node: number, branch: boolean): number {
   return end;
 }
 
-function keyOf(page: Buffer, node: number): Buffer {
+export function keyOf(page: Buffer, node: number): Buffer {
   return page.subarray(node + NODE_BYTES, node + NODE_BYTES + page.readUInt16LE(node + 6));
 }
 
-function childOf(page: Buffer, node: number): number {
+export function childOf(page: Buffer, node: number): number {
   return page.readUInt32LE(node) + page.readUInt16LE(node + 4) * 2 ** 32;
 }
 
@@ -346,6 +347,6 @@ function order(one: Buffer, other: Buffer, tree: Tree): number {
 }
 
 /** Beyond 2^53 it is no number that is exact, and no page either. */
-function numberAt(bytes: Buffer, at: number): number {
+export function numberAt(bytes: Buffer, at: number): number {
   return Number(bytes.readBigUInt64LE(at));
 }

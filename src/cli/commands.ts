@@ -1,6 +1,6 @@
 import type { Command } from './command.js';
 import { completeCommand, completion } from './commands/completion.js';
-import { daemonConfig, daemonStatus, daemonStop } from './commands/daemon.js';
+import { daemonCheck, daemonConfig, daemonStatus, daemonStop } from './commands/daemon.js';
 import { events } from './commands/events.js';
 import { keyExportRecovery, keyImportRecovery, keyRotateData, keyRotateMaster, keyStatus } from './commands/key.js';
 import { qosCreate, qosDelete, qosGet, qosList } from './commands/qos-policy.js';
@@ -72,6 +72,7 @@ const VERBS: readonly Command[] = [
   daemonStatus,
   daemonConfig,
   daemonStop,
+  daemonCheck,
   events,
   completion,
 ];

@@ -89,7 +89,7 @@ export class StorageFolder implements Closable {
 
   /** The identity as 16 bytes. */
   get nodeIdBytes(): Uint8Array {
-    return Uint8Array.from(Buffer.from(this.nodeId.replaceAll('-', ''), 'hex'));
+    return nodeIdBytesOf(this.nodeId);
   }
 
   /**
@@ -180,6 +180,20 @@ async function identity(path: string, { files, clock, random }: StorageFolderDep
   const nodeId = randomUuid(random);
   await files.replaceFile(file, encodeChecked({ format: STORAGE_FORMAT, nodeId, createdAtMs: clock.wallMs() }), 0o600);
   return nodeId;
+}
+
+/** A node's id as 16 bytes; '' gives zeros. */
+export function nodeIdBytesOf(nodeId: string): Uint8Array {
+  const bytes = new Uint8Array(16);
+  bytes.set(Buffer.from(nodeId.replaceAll('-', ''), 'hex'));
+  return bytes;
+}
+
+/** The id that node.json names; null when it is damaged, 'newer' when this program is too old for it. */
+export function readNodeId(bytes: Uint8Array): string | 'newer' | null {
+  const parsed = nodeSchema.safeParse(readIdentity(bytes));
+  if (!parsed.success) return null;
+  return parsed.data.format > STORAGE_FORMAT ? 'newer' : parsed.data.nodeId;
 }
 
 /** What node.json holds, or null: with another digit in its identity a node would take its own journal for a stranger's. */

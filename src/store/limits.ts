@@ -93,6 +93,8 @@ export const SCRUB_SLICE_BYTES = 32 * MIB;
 export const SCRUB_YIELD_MS_MAX = 250;
 /** How often it looks whether others still wait. */
 export const SCRUB_YIELD_STEP_MS = 5;
+/** Memory for the map of a store that is only looked at: all that a replay changes must fit, since nothing may be written. */
+export const OFFLINE_CACHE_BYTES = 4096 * MIB;
 /** A merge that failed is tried again after so long. */
 export const MERGE_RETRY_MS = 1000;
 /** Leaves covered by one bit array of a layer's filter. */

@@ -55,7 +55,7 @@ export async function loadStoredMap(
   if (problem === '') {
     const rows = await openRows(options, dependencies);
     try {
-      const stored = readRows(rows, '', options, dependencies);
+      const stored = readStoredMap(rows, '', options, dependencies);
       await dependencies.check(stored);
       return stored;
     } catch (thrown) {
@@ -65,7 +65,7 @@ export async function loadStoredMap(
     }
   }
   await setAside(problem, options, dependencies);
-  return readRows(await openRows(options, dependencies), problem, options, dependencies);
+  return readStoredMap(await openRows(options, dependencies), problem, options, dependencies);
 }
 
 async function openRows(
@@ -92,11 +92,12 @@ async function setAside(
   await files.syncDirectory(storagePath);
 }
 
-function readRows(
+/** The map that rows hold. Throws StoreError DAMAGED, NEWER_FORMAT. */
+export function readStoredMap(
   rows: MapRows,
   rebuilt: string,
   { mapCacheBytes }: StoredMapOptions,
-  { clock }: StoredMapDependencies,
+  { clock }: Pick<StoredMapDependencies, 'clock'>,
 ): StoredMap {
   const table = new SegmentTable();
   const map = new BlockMap(

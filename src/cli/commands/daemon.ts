@@ -1,6 +1,6 @@
 import type { ConfigValue } from '../../ipc/generated/control.js';
 import { NOT_RUNNING, processStart } from '../../ipc/process-start.js';
-import { failure } from '../cli-error.js';
+import { failure, usageError } from '../cli-error.js';
 import { command } from '../command.js';
 import { EXIT } from '../exit-code.js';
 import { nodeFacts, toNodeView } from '../output/node-text.js';
@@ -59,5 +59,22 @@ export const daemonStop = command({
       }
     }
     output.answer({ pid, stopped: true }, () => `the daemon (process ${String(pid)}) has ended`);
+  },
+});
+
+/** Taken over by the daemon's side before this table is asked; it stands here for help and completion. */
+export const daemonCheck = command({
+  verb: ['daemon', 'check'],
+  summary: 'look at the storage of a stopped daemon: what is damaged, and what still reads',
+  details:
+    'Reads the journal, the map, the records of volumes and their keys, and changes nothing. Takes the options of the\n' +
+    'daemon: --storage-path, --config, --key-provider and what goes with it (`gfs -d --help`), or the GFS_... variables.\n' +
+    'With the master key at hand it opens a sample of each volume, with --deep every block.\n' +
+    'Exit status: 0 nothing is damaged, 1 damage was found, 2 it could not be checked (a daemon runs on it).\n' +
+    'Example:\n  gfs daemon check --storage-path /var/lib/galleonfs --deep',
+  words: {},
+  options: { deep: { kind: 'flag', summary: 'open every block, not a sample' } },
+  run() {
+    throw usageError('write the verb first: gfs daemon check --storage-path DIR ...');
   },
 });
