@@ -1,6 +1,7 @@
 import { joinAddress } from '../base/address.js';
 import type { ExportConnection, Exports, ExportUris, OpenExport } from '../control/exports.js';
 import type { ExportDirectory, ExportFault, ExportListing, OpenedExport } from '../nbd/export-directory.js';
+import { diffContexts } from './diff-contexts.js';
 import type { NbdServer } from '../nbd/server.js';
 
 /**
@@ -28,7 +29,7 @@ export class NbdExports implements Exports {
   }
 
   #find(name: string): OpenedExport | ExportFault {
-    for (const { volumeId, name: known, device, readOnly, description } of this.#byVolume.values()) {
+    for (const { volumeId, name: known, device, readOnly, description, diffs } of this.#byVolume.values()) {
       if (known !== name) continue;
       return {
         volumeId,
@@ -36,6 +37,7 @@ export class NbdExports implements Exports {
         description,
         readOnly,
         statistics: device.statistics,
+        contexts: diffContexts(diffs),
         closed: () => undefined,
       };
     }

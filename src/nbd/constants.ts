@@ -85,9 +85,13 @@ export const NBD_REPLY_TYPE_ERROR_OFFSET = (1 << 15) + 2;
 export const NBD_STATE_HOLE = 1 << 0;
 export const NBD_STATE_ZERO = 1 << 1;
 
-/** The one metadata context that we know, and the id we give to it. */
+/** The metadata context that every export has. */
 export const BASE_ALLOCATION = 'base:allocation';
-export const BASE_ALLOCATION_ID = 1;
+/** Our own: `galleon:diff:SNAPSHOT`, what differs from that snapshot of the same volume. */
+export const GALLEON_DIFF = 'galleon:diff:';
+/** Its flags: the range may differ; it reads as zeros now. */
+export const GALLEON_DIFF_CHANGED = 1 << 0;
+export const GALLEON_DIFF_ZERO = 1 << 1;
 
 /** Values of the error field. They look like Linux's errno, but are the protocol's own. */
 export const NBD_SUCCESS = 0;

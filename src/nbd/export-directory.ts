@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { DeviceStatistics } from '../device/device-statistics.js';
+import type { ExportContexts } from './meta-contexts.js';
 
 export type Transport = 'tcp' | 'tls' | 'unix';
 
@@ -23,6 +24,8 @@ export interface OpenedExport {
   /** The export's own wish; a read-only device is read-only whatever this says. */
   readonly readOnly: boolean;
   readonly statistics: DeviceStatistics;
+  /** Absent: base:allocation alone. */
+  readonly contexts?: ExportContexts;
   /** Called once, when this connection has ended and the device has completed its last request. */
   closed(): void;
 }

@@ -1,7 +1,5 @@
 import { unreachable } from '../base/assert.js';
 import {
-  BASE_ALLOCATION,
-  BASE_ALLOCATION_ID,
   NBD_FLAG_CAN_MULTI_CONN,
   NBD_FLAG_C_FIXED_NEWSTYLE,
   NBD_FLAG_C_NO_ZEROES,
@@ -53,6 +51,7 @@ import {
   encodeServer,
 } from './handshake-codec.js';
 import type { NbdLimits } from './limits.js';
+import { listedContexts, selectContexts, type SelectedContext } from './meta-contexts.js';
 import type { Agreement } from './transmission-validate.js';
 
 /** none: NOTLS of the protocol text; optional: SELECTIVETLS; required: FORCEDTLS. */
@@ -63,6 +62,7 @@ export interface ChosenExport {
   readonly name: string;
   readonly opened: OpenedExport;
   readonly agreement: Agreement;
+  readonly contexts: readonly SelectedContext[];
 }
 
 /** How a negotiation ends, or what it wants done before it can go on. */
@@ -108,8 +108,8 @@ export class Negotiation {
   #fixedNewstyle = false;
   #noZeroes = false;
   #structuredReplies = false;
-  /** The export whose base:allocation was selected, null: none. */
-  #contextExport: string | null = null;
+  /** The contexts that were selected, and of which export; null: none. */
+  #selected: { readonly exportName: string; readonly contexts: readonly SelectedContext[] } | null = null;
   #outcome: NegotiationOutcome | null = null;
 
   constructor(options: { limits: NbdLimits; tls: TlsMode }, dependencies: NegotiationDependencies) {
@@ -132,7 +132,7 @@ export class Negotiation {
   secured(): void {
     this.#isSecured = true;
     this.#structuredReplies = false;
-    this.#contextExport = null;
+    this.#selected = null;
     this.#outcome = null;
     this.#expect('option-header', OPTION_HEADER_BYTES);
   }
@@ -324,7 +324,7 @@ export class Negotiation {
 
   #metaContext(data: Buffer, set: boolean): void {
     // A failed selection leaves none behind.
-    if (set) this.#contextExport = null;
+    if (set) this.#selected = null;
     const request = decodeMetaContextRequest(data);
     if (!this.#structuredReplies || request === null) {
       this.#refuse(NBD_REP_ERR_INVALID, request === null ? 'malformed option' : 'structured replies come first');
@@ -339,15 +339,18 @@ export class Negotiation {
       this.#refuseExport(resolved);
       return;
     }
-    resolved.opened.closed();
-    // A listing without a query wants everything, and 'base:' everything in that namespace; a selection names it.
-    const wanted =
-      request.queries.includes(BASE_ALLOCATION) ||
-      (!set && (request.queries.length === 0 || request.queries.includes('base:')));
-    if (wanted) {
-      if (set) this.#contextExport = resolved.name;
+    const { name, opened } = resolved;
+    const { device, contexts } = opened;
+    opened.closed();
+    if (set) {
+      const selected = selectContexts(device, contexts, request.queries, this.#limits.contextsMax);
+      this.#selected = { exportName: name, contexts: selected };
+      for (const one of selected) this.#dependencies.send(encodeMetaContext(this.#option, one.id, one.name));
+    } else {
       // "The metadata context ID in these replies is reserved and SHOULD be set to zero" when only listing.
-      this.#dependencies.send(encodeMetaContext(this.#option, set ? BASE_ALLOCATION_ID : 0, BASE_ALLOCATION));
+      for (const context of listedContexts(contexts, request.queries)) {
+        this.#dependencies.send(encodeMetaContext(this.#option, 0, context));
+      }
     }
     this.#reply(NBD_REP_ACK);
   }
@@ -366,15 +369,17 @@ export class Negotiation {
 
   #choose(resolved: Resolved): ChosenExport {
     const { name, opened } = resolved;
+    // Contexts are selected for one export: another one has none.
+    const contexts = this.#selected?.exportName === name ? this.#selected.contexts : [];
     return {
       name,
       opened,
+      contexts,
       agreement: {
         sizeBytes: opened.device.sizeBytes,
         readOnly: opened.readOnly || opened.device.readOnly,
         structuredReplies: this.#structuredReplies,
-        // Contexts are selected for one export: another one has none.
-        blockStatus: this.#contextExport === name,
+        blockStatus: contexts.length > 0,
         payloadBytesMax: this.#limits.payloadBytesMax,
       },
     };

@@ -35,6 +35,8 @@ export interface NbdLimits {
   readonly poolBytesMax: number;
   /** Descriptors in one BLOCK_STATUS reply. */
   readonly extentsMax: number;
+  /** Metadata contexts that a client may select; each one's descriptors are in every BLOCK_STATUS reply. */
+  readonly contextsMax: number;
   /** `requestFailed` events per session and second; more are counted in the next one's `suppressed`. */
   readonly failureReportsPerSecondMax: number;
   /** How long `drain` waits for requests in flight. */
@@ -75,6 +77,7 @@ export const DEFAULT_NBD_LIMITS: NbdLimits = {
   outputBytesMax: 8 * MIB,
   poolBytesMax: 64 * MIB,
   extentsMax: 1024,
+  contextsMax: 8,
   failureReportsPerSecondMax: 10,
   drainMsMax: 10_000,
   lingerMsMax: 2_000,

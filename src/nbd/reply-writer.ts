@@ -1,6 +1,6 @@
-import type { Extent } from '../device/block-device.js';
 import type { Chunk } from './chunk-pool.js';
 import { NBD_REPLY_TYPE_NONE, NBD_SUCCESS } from './constants.js';
+import type { ContextStatus } from './meta-contexts.js';
 import type { NbdRequest } from './nbd-request.js';
 import type { ReplyOutput } from './reply-output.js';
 import {
@@ -53,12 +53,12 @@ export class ReplyWriter {
     output.commit(chunk, at, at + bytes);
   }
 
-  /** The reply to a BLOCK_STATUS, at least one extent. */
-  extents(high: number, low: number, extents: readonly Extent[]): void {
-    const bytes = blockStatusBytes(extents.length);
+  /** A part of the reply to a BLOCK_STATUS: what one context says, at least one run. */
+  blockStatus(high: number, low: number, part: ContextStatus, isLast: boolean): void {
+    const bytes = blockStatusBytes(part.runs.length);
     const chunk = this.#output.reserve(bytes);
     const at = this.#output.reservedAt;
-    encodeBlockStatus(chunk.view, at, high, low, extents);
+    encodeBlockStatus(chunk.view, at, high, low, { ...part, isLast });
     this.#output.commit(chunk, at, at + bytes);
   }
 
@@ -66,17 +66,4 @@ export class ReplyWriter {
     if (!this.#isStructured) return SIMPLE_REPLY_BYTES;
     return errno === NBD_SUCCESS ? CHUNK_HEADER_BYTES : errorChunkBytes(offset);
   }
-}
-
-/** Holds a device to its contract: no more descriptors and no more bytes than were asked for, none empty. */
-export function clipExtents(extents: readonly Extent[], lengthBytes: number, extentsMax: number): Extent[] {
-  const clipped: Extent[] = [];
-  let left = lengthBytes;
-  for (const extent of extents) {
-    const bytes = Math.min(extent.lengthBytes, left);
-    if (bytes > 0) clipped.push({ lengthBytes: bytes, allocated: extent.allocated });
-    left -= bytes;
-    if (clipped.length === extentsMax) break;
-  }
-  return clipped;
 }

@@ -245,7 +245,7 @@ export class Session {
     this.#chosen = chosen;
     this.#move('transmitting');
     const transmission = new Transmission(
-      { limits: this.#limits, agreement: chosen.agreement, opened: chosen.opened },
+      { limits: this.#limits, chosen },
       {
         pool: this.#dependencies.pool,
         clock: this.#dependencies.clock,

@@ -21,19 +21,16 @@
  * The text calls the cookie "handle" in older versions. It is kept as two 32-bit halves; an offset is kept as a
  * double, which is exact below 2^53 and, above it, still larger than any device.
  */
-import type { Extent } from '../device/block-device.js';
 import {
-  BASE_ALLOCATION_ID,
   NBD_REPLY_FLAG_DONE,
   NBD_REPLY_TYPE_BLOCK_STATUS,
   NBD_REPLY_TYPE_ERROR,
   NBD_REPLY_TYPE_ERROR_OFFSET,
   NBD_REPLY_TYPE_OFFSET_DATA,
   NBD_SIMPLE_REPLY_MAGIC,
-  NBD_STATE_HOLE,
-  NBD_STATE_ZERO,
   NBD_STRUCTURED_REPLY_MAGIC,
 } from './constants.js';
+import type { StatusRun } from './meta-contexts.js';
 
 export const REQUEST_BYTES = 28;
 export const SIMPLE_REPLY_BYTES = 16;
@@ -123,26 +120,27 @@ export function encodeErrorChunk(
   if (offset >= 0) setOffset(view, at + CHUNK_HEADER_BYTES + 6, offset);
 }
 
-/** Bytes of a BLOCK_STATUS chunk with `extents` descriptors. */
-export function blockStatusBytes(extents: number): number {
-  return CHUNK_HEADER_BYTES + 4 + 8 * extents;
+/** Bytes of a BLOCK_STATUS chunk with so many descriptors. */
+export function blockStatusBytes(runs: number): number {
+  return CHUNK_HEADER_BYTES + 4 + 8 * runs;
 }
 
-/** A BLOCK_STATUS chunk of the context base:allocation. What is not allocated reads as zeros. */
+/** The BLOCK_STATUS chunk of one context; a reply has one for each selected context, and only its last chunk says so. */
 export function encodeBlockStatus(
   view: DataView,
   at: number,
   high: number,
   low: number,
-  extents: readonly Extent[],
+  { id, runs, isLast }: { readonly id: number; readonly runs: readonly StatusRun[]; readonly isLast: boolean },
 ): void {
-  const bytes = blockStatusBytes(extents.length) - CHUNK_HEADER_BYTES;
+  const bytes = blockStatusBytes(runs.length) - CHUNK_HEADER_BYTES;
   encodeChunkHeader(view, at, high, low, NBD_REPLY_TYPE_BLOCK_STATUS, bytes);
-  view.setUint32(at + CHUNK_HEADER_BYTES, BASE_ALLOCATION_ID);
+  if (!isLast) view.setUint16(at + 4, 0);
+  view.setUint32(at + CHUNK_HEADER_BYTES, id);
   let entry = at + CHUNK_HEADER_BYTES + 4;
-  for (const extent of extents) {
-    view.setUint32(entry, extent.lengthBytes);
-    view.setUint32(entry + 4, extent.allocated ? 0 : NBD_STATE_HOLE | NBD_STATE_ZERO);
+  for (const { lengthBytes, flags } of runs) {
+    view.setUint32(entry, lengthBytes);
+    view.setUint32(entry + 4, flags);
     entry += 8;
   }
 }

@@ -26,7 +26,7 @@ export interface Agreement {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly structuredReplies: boolean;
-  /** base:allocation was selected for this export. */
+  /** A metadata context was selected for this export. */
   readonly blockStatus: boolean;
   readonly payloadBytesMax: number;
 }

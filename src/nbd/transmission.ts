@@ -1,6 +1,6 @@
 import { unreachable } from '../base/assert.js';
 import type { Clock } from '../base/clock.js';
-import { Operation, type BlockDevice, type DeviceFault, type Extent } from '../device/block-device.js';
+import { Operation, type BlockDevice, type DeviceFault } from '../device/block-device.js';
 import { faultOf } from '../device/device-error.js';
 import type { DeviceStatistics } from '../device/device-statistics.js';
 import type { ByteChannel, ChannelUser } from './byte-channel.js';
@@ -11,19 +11,19 @@ import {
   NBD_CMD_FLAG_REQ_ONE,
   NBD_CMD_FLUSH,
   NBD_CMD_WRITE,
-  NBD_EIO,
   NBD_ESHUTDOWN,
   NBD_REQUEST_MAGIC,
   NBD_SUCCESS,
 } from './constants.js';
-import type { OpenedExport } from './export-directory.js';
 import { FailureReports, type FailedRequest } from './failure-reports.js';
+import type { ChosenExport } from './handshake.js';
 import { FLUSH_BYTES, PAYLOAD_IN_CHUNK_BYTES_MAX, type NbdLimits } from './limits.js';
 import { toNbdErrno } from './nbd-errno.js';
+import { askContexts, type ContextStatus, type SelectedContext } from './meta-contexts.js';
 import { NbdRequest, type RequestOwner } from './nbd-request.js';
 import { ReceiveBuffer } from './receive-buffer.js';
 import { ReplyOutput } from './reply-output.js';
-import { ReplyWriter, clipExtents } from './reply-writer.js';
+import { ReplyWriter } from './reply-writer.js';
 import { REQUEST_BYTES, blockStatusBytes, decodeRequest, type RequestHeader } from './transmission-codec.js';
 import { operationOf, requestFlagsOf, validateRequest, type Agreement } from './transmission-validate.js';
 
@@ -54,6 +54,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   readonly #agreement: Agreement;
   readonly #device: BlockDevice;
   readonly #statistics: DeviceStatistics;
+  readonly #contexts: readonly SelectedContext[];
   readonly #dependencies: TransmissionDependencies;
   readonly #clock: Clock;
   readonly #pool: ChunkPool;
@@ -86,20 +87,19 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     this.#continue();
   };
 
-  constructor(
-    options: { limits: NbdLimits; agreement: Agreement; opened: OpenedExport },
-    dependencies: TransmissionDependencies,
-  ) {
+  constructor(options: { limits: NbdLimits; chosen: ChosenExport }, dependencies: TransmissionDependencies) {
     this.#limits = options.limits;
-    this.#agreement = options.agreement;
-    this.#device = options.opened.device;
-    this.#statistics = options.opened.statistics;
+    const { agreement, opened, contexts } = options.chosen;
+    this.#agreement = agreement;
+    this.#device = opened.device;
+    this.#statistics = opened.statistics;
+    this.#contexts = contexts;
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock;
     this.#pool = dependencies.pool;
     this.#receive = new ReceiveBuffer(dependencies.pool, this);
     this.#output = new ReplyOutput(dependencies.pool, this);
-    this.#replies = new ReplyWriter(this.#output, options.agreement.structuredReplies);
+    this.#replies = new ReplyWriter(this.#output, agreement.structuredReplies);
     this.#failures = new FailureReports(options.limits.failureReportsPerSecondMax, (failed) =>
       dependencies.requestFailed(failed),
     );
@@ -407,33 +407,32 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   }
 
   #blockStatus(header: RequestHeader): boolean {
-    const extentsMax = (header.flags & NBD_CMD_FLAG_REQ_ONE) !== 0 ? 1 : this.#limits.extentsMax;
-    const newBytes = this.#output.newBytesFor(blockStatusBytes(extentsMax));
+    const runsMax = (header.flags & NBD_CMD_FLAG_REQ_ONE) !== 0 ? 1 : this.#limits.extentsMax;
+    const newBytes = this.#output.newBytesFor(this.#contexts.length * blockStatusBytes(runsMax));
     if (!this.#admits(newBytes)) return this.#block(newBytes);
     this.#receive.position += REQUEST_BYTES;
     this.#inFlight += 1;
     const { cookieHigh, cookieLow, offset, length } = header;
-    this.#device.extents(offset, length, extentsMax).then(
-      (extents) => this.#sendExtents(cookieHigh, cookieLow, clipExtents(extents, length, extentsMax)),
+    askContexts(this.#contexts, offset, length, runsMax).then(
+      (answer) => this.#sendStatus(cookieHigh, cookieLow, answer),
       (thrown: unknown) => {
         const fault = faultOf(thrown);
         this.#failures.report(this.#clock.monotonicMs(), null, offset, length, fault);
-        this.#sendExtents(cookieHigh, cookieLow, toNbdErrno(fault, null));
+        this.#sendStatus(cookieHigh, cookieLow, toNbdErrno(fault, null));
       },
     );
     return true;
   }
 
-  /** Ends a BLOCK_STATUS with descriptors or with an error. */
-  #sendExtents(high: number, low: number, answer: readonly Extent[] | number): void {
+  /** Ends a BLOCK_STATUS with what each context says, or with an error. */
+  #sendStatus(high: number, low: number, answer: readonly ContextStatus[] | number): void {
     this.#inFlight -= 1;
     if (this.#state === 'closed') {
       this.#settleClosed();
       return;
     }
     if (typeof answer === 'number') this.#replies.status(high, low, answer, -1);
-    else if (answer.length === 0) this.#replies.status(high, low, NBD_EIO, -1);
-    else this.#replies.extents(high, low, answer);
+    else answer.forEach((part, index) => this.#replies.blockStatus(high, low, part, index === answer.length - 1));
     this.#schedule();
   }
 
