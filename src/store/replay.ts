@@ -89,8 +89,9 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
       return;
     }
     const { blockBytes, parent, ordinal } = header;
+    // Its birth is lost and this is a growth, or what it shows is: it would show zeros in place of what is lost.
+    if (ordinal !== 1 || (parent !== 0 && !this.#map.layers.has(parent))) return;
     const born = this.#map.addLayer(Layer.born({ id: header.layer, parent, blockBytes, sizeBlocks }).row());
-    born.ordinal = ordinal - 1;
     born.damage = this.#map.layers.get(parent)?.damage ?? '';
   }
 

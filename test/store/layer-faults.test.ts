@@ -1,9 +1,10 @@
-import { rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
 import type { Files } from '../../src/io/files.js';
+import { RecordKind } from '../../src/store/journal/record.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { faultyFiles } from './faulty-files.js';
 import { Gate } from './gate.js';
@@ -104,6 +105,49 @@ describe('a map that is rebuilt from the whole journal', () => {
     expect(world.manager.layers().map(({ layer, parent }) => [layer, parent])).toEqual([[head, null]]);
     const again = world.volume(head, undefined, first);
     expect([await valueAt(again, 0), await valueAt(again, 1), await valueAt(again, 2)]).toEqual([2, 1, 3]);
+  });
+});
+
+describe('a layer of which the journal has lost', () => {
+  /** Damages the first record of a kind. */
+  async function damage(world: StoreWorld, kind: number): Promise<void> {
+    const path = join(world.path, 'journal', 'segment-00000000');
+    const bytes = await readFile(path);
+    for (let at = 4096; at < bytes.length; at += 64) {
+      if (bytes.toString('latin1', at, at + 4) !== 'GREC' || bytes.readUInt16LE(at + 6) !== kind) continue;
+      bytes[at + 24] ^= 1;
+      await writeFile(path, bytes);
+      return;
+    }
+    throw new Error(`no record of kind ${kind} is in the first segment`);
+  }
+
+  it.each([
+    ['the birth', RecordKind.OPEN],
+    ['the birth of its parent', RecordKind.BARRIER],
+  ])('%s is refused and shows no zeros in place of data', async (_, kind) => {
+    const world = await make();
+    const { manager } = world;
+    const first = await manager.createLayer(BLOCK, MIB);
+    const handle = world.volume(first);
+    await write(handle, 0, 1);
+    const [second] = await manager.freeze([first]);
+    await write(handle, 0, 2);
+    await manager.freeze([second]);
+    const clone = await manager.createLayer(BLOCK, MIB, second);
+    await handle.expand(2 * MIB);
+    // Later records say that it was durable: no torn end explains the damage away.
+    const flush = (): Promise<void> => perform(handle, Operation.FLUSH, 0, 0);
+    for (let n = 0; n < 3; n += 1) {
+      await write(handle, 1, n);
+      await flush();
+    }
+    await world.kill();
+    await damage(world, kind);
+    await world.open();
+    const served = world.manager.layers().filter((layer) => layer.damage === '');
+    expect(served.map(({ layer }) => layer)).toEqual([]);
+    expect(() => world.volume(clone, undefined, first)).toThrow();
   });
 });
 
