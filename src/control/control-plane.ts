@@ -259,11 +259,15 @@ export class ControlPlane implements Closable {
   }
 
   /** Open volumes with their counters, for metrics. */
-  measures(): { readonly record: VolumeRecord; readonly connections: number }[] {
+  measures(): { readonly record: VolumeRecord; readonly connections: number; readonly snapshots: number }[] {
     return this.#table
       .all()
       .filter(({ row }) => row.phase === 'live')
-      .map((record) => ({ record, connections: this.#dependencies.exports.connections(record.id).length }));
+      .map((record) => ({
+        record,
+        connections: this.#dependencies.exports.connections(record.id).length,
+        snapshots: this.#snapshotParts.service.countOf(record),
+      }));
   }
 
   #problemOf(record: VolumeRecord): Problem | null {

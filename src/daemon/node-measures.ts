@@ -30,13 +30,14 @@ export function nodeMeasures(host: VolumeHost, plane: ControlPlane): Measures {
       })),
     }),
     volumes: () =>
-      plane.measures().map(({ record, connections }) => ({
+      plane.measures().map(({ record, connections, snapshots }) => ({
         id: record.id,
         name: record.displayName,
         state: record.serving.state,
         sizeBytes: record.row.sizeBytes,
         allocatedBytes: record.handle?.allocatedBytes ?? 0,
         connections,
+        snapshots,
         counters: record.handle?.statistics ?? null,
         throttle: throttleOf(record),
       })),

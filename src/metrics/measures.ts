@@ -32,6 +32,7 @@ export interface VolumeMeasure {
   /** Live data in bytes, without headers. */
   readonly allocatedBytes: number;
   readonly connections: number;
+  readonly snapshots: number;
   /** null: it is not open. */
   readonly counters: OperationCounters | null;
   /** null: it is not open. */

@@ -39,6 +39,7 @@ export class VolumeFamilies {
     'Requests that have not been answered yet.',
   );
   readonly #connections = new SampleFamily('galleonfs_volume_connections', 'gauge', 'Connected clients.');
+  readonly #snapshots = new SampleFamily('galleonfs_volume_snapshots', 'gauge', 'Snapshots of the volume.');
   readonly #size = new SampleFamily('galleonfs_volume_size_bytes', 'gauge', 'Size that clients see.');
   readonly #allocated = new SampleFamily('galleonfs_volume_allocated_bytes', 'gauge', 'Live data, without headers.');
   readonly #state = new SampleFamily('galleonfs_volume_state', 'gauge', '1 for the state that the volume is in.');
@@ -58,6 +59,7 @@ export class VolumeFamilies {
       this.#zeroedBytes,
       this.#inFlight,
       this.#connections,
+      this.#snapshots,
       this.#size,
       this.#allocated,
       this.#state,
@@ -72,6 +74,7 @@ export class VolumeFamilies {
   #collect(volume: VolumeMeasure): void {
     const labels = { volume: volume.name, volume_id: volume.id };
     this.#connections.add(labels, volume.connections);
+    this.#snapshots.add(labels, volume.snapshots);
     this.#size.add(labels, volume.sizeBytes);
     this.#allocated.add(labels, volume.allocatedBytes);
     this.#state.add({ ...labels, state: volume.state }, 1);

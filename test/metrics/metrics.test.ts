@@ -38,7 +38,16 @@ function storeMeasure(): StoreMeasure {
 
 function volume(counters: DeviceStatistics | null, name = 'web'): VolumeMeasure {
   return {
-    ...{ id: 'id-1', name, state: 'in-use', sizeBytes: 8192, allocatedBytes: 4096, connections: 2, counters },
+    ...{
+      id: 'id-1',
+      name,
+      state: 'in-use',
+      sizeBytes: 8192,
+      allocatedBytes: 4096,
+      connections: 2,
+      snapshots: 3,
+      counters,
+    },
     throttle: null,
   };
 }
@@ -122,6 +131,7 @@ describe('the metrics registry', () => {
     const volumes = [volume(null)];
     const metrics = registry(() => volumes);
     expect(await metrics.text()).toContain('galleonfs_volume_size_bytes{volume="web"');
+    expect(await metrics.text()).toMatch(/galleonfs_volume_snapshots\{volume="web".*\} 3/);
     volumes.pop();
     expect(await metrics.text()).not.toContain('volume="web"');
   });
