@@ -118,9 +118,11 @@ describe('the control server', () => {
     expect(exported.export).toMatchObject({ name: 'web', readOnly: true, connections: [] });
     const { volumes } = await call(client.list.bind(client), { labels: {}, retained: false });
     expect(volumes.map((volume) => volume.id)).toEqual([made.id]);
-    expect(await call(client.delete.bind(client), { volume: 'web', force: false, withSnapshots: false })).toMatchObject({
-      outcome: 'retained',
-    });
+    expect(await call(client.delete.bind(client), { volume: 'web', force: false, withSnapshots: false })).toMatchObject(
+      {
+        outcome: 'retained',
+      },
+    );
     expect(plane.events.recent(0, '')[0]).toMatchObject({ kind: 'volume.created', actor: 'cli uid=0' });
   });
 
