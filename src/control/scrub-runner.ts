@@ -9,7 +9,7 @@ import { codeOf } from './control-error.js';
 import type { EventLog } from './event-log.js';
 import { SCRUB_DAMAGE_EVENTS_MAX, SCRUB_SAVE_MS } from './limits.js';
 import type { ScrubRows } from './scrub-rows.js';
-import { badBlocksOf, badRangeView, type ScrubSnapshots } from './scrub-view.js';
+import { badBlocksOf, badRangeView, resultOf, type ScrubSnapshots } from './scrub-view.js';
 import type { VolumeRecord } from './volume-record.js';
 
 export interface ScrubRunnerDependencies {
@@ -134,9 +134,9 @@ export class ScrubRunner {
     const { rows, clock } = this.#io;
     const row: ScrubRow = rows.get(this.record.id);
     if (row.run === null) return;
-    const { position: _position, bytesPerSecond: _rate, ...run } = row.run;
+    const { run } = row;
     const badBlocks = badBlocksOf(row, this.record.row.blockBytes);
-    const last = { ...run, endedAtMs: Math.trunc(clock.wallMs()), outcome, reason, badBlocks };
+    const last = resultOf(run, { endedAtMs: Math.trunc(clock.wallMs()), outcome, reason, badBlocks });
     const name = this.record.displayName;
     const level = outcome === 'failed' || outcome === 'damaged' ? 'error' : 'info';
     const read = `${run.bytes} bytes were read`;

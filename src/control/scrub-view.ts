@@ -1,4 +1,4 @@
-import type { BadRangeRow, ScrubResult, ScrubRow } from '../model/scrub-row.js';
+import type { BadRangeRow, ScrubResult, ScrubRow, ScrubRun } from '../model/scrub-row.js';
 import type { LayerSummary } from '../volume/volume-host.js';
 import type { VolumeRecord } from './volume-record.js';
 
@@ -53,9 +53,17 @@ export function badBlocksOf(row: Pick<ScrubRow, 'bad' | 'moreBadBlocks'>, blockB
 }
 
 export function badRangeView(range: BadRangeRow, record: VolumeRecord, snapshots: ScrubSnapshots): BadRangeView {
-  const { run: _run, status: _status, ...shown } = range;
-  const snapshot = range.layer === record.row.layer ? '' : snapshots.nameOf(range.layer) || DELETED_SNAPSHOT;
-  return { ...shown, snapshot };
+  const { layer, offsetBytes, lengthBytes, segment, generation, fileOffset, reason, shown } = range;
+  const snapshot = layer === record.row.layer ? '' : snapshots.nameOf(layer) || DELETED_SNAPSHOT;
+  return { layer, offsetBytes, lengthBytes, segment, generation, fileOffset, reason, shown, snapshot };
+}
+
+/** What is kept of a run that has ended. */
+export function resultOf(
+  { startedAtMs, actor, activeMs, blocks, bytes }: ScrubRun,
+  end: Pick<ScrubResult, 'endedAtMs' | 'outcome' | 'reason' | 'badBlocks'>,
+): ScrubResult {
+  return { startedAtMs, actor, activeMs, blocks, bytes, ...end };
 }
 
 /** Why a volume cannot be scrubbed now; '' when it can. */

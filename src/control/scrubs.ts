@@ -15,6 +15,7 @@ import {
   badBlocksOf,
   badRangeView,
   bytesToRead,
+  resultOf,
   scrubObstacle,
   type ScrubSnapshots,
   type ScrubState,
@@ -191,10 +192,9 @@ export class Scrubs implements Closable {
     }
     const row = this.#rows.get(record.id);
     if (row.run === null) return;
-    const { position: _position, bytesPerSecond: _rate, ...run } = row.run;
     const badBlocks = badBlocksOf(row, record.row.blockBytes);
     const endedAtMs = Math.trunc(this.#io.clock.wallMs());
-    const last = { ...run, endedAtMs, outcome: 'cancelled' as const, reason: '', badBlocks };
+    const last = resultOf(row.run, { endedAtMs, outcome: 'cancelled', reason: '', badBlocks });
     await this.#rows.put({ ...row, run: null, last });
     this.#io.events.append({
       kind: 'scrub.ended',

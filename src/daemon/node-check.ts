@@ -107,8 +107,7 @@ async function identityOf(
 ): Promise<string> {
   const path = join(storagePath, 'node.json');
   const bytes = (await files.exists(path)) ? await files.readFile(path) : null;
-  const identity = bytes === null ? null : readNodeId(bytes);
-  if (identity === 'newer') throw refusal(storagePath, 'a newer gfs wrote it: use that one');
+  const identity = bytes === null ? null : readNodeId(bytes, storagePath);
   if (identity !== null) return identity;
   report(
     damage(

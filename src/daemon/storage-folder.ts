@@ -169,9 +169,7 @@ async function identity(path: string, { files, clock, random }: StorageFolderDep
   if (await files.exists(file)) {
     const parsed = nodeSchema.safeParse(readIdentity(await files.readFile(file)));
     if (!parsed.success) throw refusal(path, 'node.json is damaged; restore it from a copy');
-    if (parsed.data.format > STORAGE_FORMAT) {
-      throw refusal(path, `it has format ${parsed.data.format}, this program knows ${STORAGE_FORMAT}; use a newer gfs`);
-    }
+    refuseNewer(parsed.data.format, path);
     return parsed.data.nodeId;
   }
   if (await files.exists(join(path, 'journal'))) {
@@ -182,6 +180,11 @@ async function identity(path: string, { files, clock, random }: StorageFolderDep
   return nodeId;
 }
 
+function refuseNewer(format: number, path: string): void {
+  if (format <= STORAGE_FORMAT) return;
+  throw refusal(path, `it has format ${format}, this program knows ${STORAGE_FORMAT}; use a newer gfs`);
+}
+
 /** A node's id as 16 bytes; '' gives zeros. */
 export function nodeIdBytesOf(nodeId: string): Uint8Array {
   const bytes = new Uint8Array(16);
@@ -189,11 +192,12 @@ export function nodeIdBytesOf(nodeId: string): Uint8Array {
   return bytes;
 }
 
-/** The id that node.json names; null when it is damaged, 'newer' when this program is too old for it. */
-export function readNodeId(bytes: Uint8Array): string | 'newer' | null {
+/** The id that node.json names; null when it is damaged. Throws DaemonError START when this program is too old for it. */
+export function readNodeId(bytes: Uint8Array, path: string): string | null {
   const parsed = nodeSchema.safeParse(readIdentity(bytes));
   if (!parsed.success) return null;
-  return parsed.data.format > STORAGE_FORMAT ? 'newer' : parsed.data.nodeId;
+  refuseNewer(parsed.data.format, path);
+  return parsed.data.nodeId;
 }
 
 /** What node.json holds, or null: with another digit in its identity a node would take its own journal for a stranger's. */

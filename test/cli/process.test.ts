@@ -118,10 +118,11 @@ test('the program finds the only daemon of its user by itself', async () => {
   }
 });
 
-test('offline verbs that are not built say so', async () => {
+test("a check of nothing says what is missing, and its help is the command line's", async () => {
   const { status, stderr } = await end(start('daemon', 'check'));
   expect(status).toBe(2);
-  expect(stderr).toContain('is not built yet');
+  expect(stderr).toContain('no storage path is given');
+  expect((await end(start('daemon', 'check', '--help'))).stdout).toContain('gfs daemon check');
 });
 
 test('a verb with -d is no daemon', async () => {

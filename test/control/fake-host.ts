@@ -54,6 +54,8 @@ export class FakeHost implements VolumeHost {
   state: StoreReport['state'] = 'ready';
   failOpen: string | null = null;
   failDrop: string | null = null;
+  /** Told of each handle before anyone uses it. */
+  opened: (handle: FakeHandle) => void = () => undefined;
   /** What is clean again of what scrubs found. */
   mended: (range: BadRange) => boolean = () => false;
   failFreeze: string | null = null;
@@ -220,6 +222,7 @@ export class FakeHost implements VolumeHost {
     }
     const handle = new FakeHandle(options, this.store, layer, this.#crash, (of) => this.handles.delete(of));
     this.handles.set(options.layer, handle);
+    this.opened(handle);
     return handle;
   }
 

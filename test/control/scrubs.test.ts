@@ -133,15 +133,12 @@ test('a run goes on after a restart where it was', async () => {
   await plane.close();
   world.host.handles.clear();
   let from: unknown;
-  const open = world.host.open.bind(world.host);
-  world.host.open = (options) => {
-    const opened = open(options) as FakeHandle;
+  world.host.opened = (opened) => {
     opened.scrubSteps = [step(256), step(384)];
     opened.beforeScrubStep = (asked) => {
       from ??= asked.from;
       return Promise.resolve();
     };
-    return opened;
   };
   await restart();
   await settle();

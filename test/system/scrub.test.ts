@@ -64,7 +64,7 @@ test('a scrub finds damage, goes on after a kill, and what is written anew is cl
     expect(range).toMatchObject({ lengthBytes: 4096, snapshot: '', shown: true });
     expect(places[n]).toContain(String(range.segment));
     expect(range.fileOffset).toBeLessThanOrEqual(500_000);
-    expect(range.fileOffset + 4160).toBeGreaterThan(500_000);
+    expect(range.fileOffset).toBeGreaterThan(500_000 - 4160);
   }
   const status = await daemon.json('status');
   expect(JSON.stringify(status.problems)).toContain('found by a scrub');

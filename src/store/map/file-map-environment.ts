@@ -1,4 +1,4 @@
-import { LmdbReader } from '../../base/lmdb-reader.js';
+import type { LmdbReader } from '../../base/lmdb-reader.js';
 import type { MapChange, MapEnvironment } from './map-environment.js';
 
 /**
