@@ -49,7 +49,8 @@ export class KeyCheck {
   ): Promise<KeyCheck> {
     const { clock, random, environment, meta, report } = dependencies;
     const files = new ReadOnlyFiles(dependencies.files);
-    const encrypted = meta.volumes.some(({ dataKeyNumbers }) => dataKeyNumbers.length > 0);
+    const rows = [...meta.volumes, ...meta.snapshots];
+    const encrypted = rows.some(({ dataKeyNumbers }) => dataKeyNumbers.length > 0);
     let provider: KeyProvider | null = null;
     if (encrypted && (await files.exists(join(options.keysPath, 'rotation.json')))) {
       report(
@@ -68,11 +69,13 @@ export class KeyCheck {
     return new KeyCheck(options, { provider, files, meta, report });
   }
 
-  /** The keys of a volume; null when one of them cannot be had, which is told. */
+  /** The keys of a volume and its snapshots; null when one of them cannot be had, which is told. */
   async keysOf(row: VolumeRow): Promise<CheckedKey[] | null> {
     const keys: CheckedKey[] = [];
     let complete = true;
-    for (const number of row.dataKeyNumbers) {
+    const snapshots = this.#meta.snapshots.filter(({ volumeId }) => volumeId === row.id);
+    const numbers = new Set([row, ...snapshots].flatMap(({ dataKeyNumbers }) => dataKeyNumbers));
+    for (const number of numbers) {
       const secret = await this.#open(number, `volume ${nameOf(row)}`);
       if (secret === null) complete = false;
       else keys.push({ number, secret });

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { messageOf } from '../base/errors.js';
 import { LmdbReader } from '../base/lmdb-reader.js';
-import { DATA_KEY_PREFIX, NAME_PREFIX, VOLUME_PREFIX } from '../control/meta-keys.js';
+import { DATA_KEY_PREFIX, NAME_PREFIX, SNAPSHOT_PREFIX, VOLUME_PREFIX } from '../control/meta-keys.js';
 import { decodeJson } from '../meta/json-value.js';
 import { checksumOf, decodeRecord, decodeState, RECORD_PREFIX, STATE_KEY } from '../meta/lmdb-record.js';
-import { parseVolumeRow } from '../model/row-shape.js';
+import { parseSnapshotRow, parseVolumeRow } from '../model/row-shape.js';
+import type { SnapshotRow } from '../model/snapshot-row.js';
 import type { VolumeRow } from '../model/volume-row.js';
 import { damage, type ReportFinding } from '../store/check-finding.js';
 import type { StoredLayer } from '../store/store-check.js';
@@ -12,6 +13,7 @@ import type { StoredLayer } from '../store/store-check.js';
 /** What the records of a node say. */
 export interface MetaContents {
   readonly volumes: readonly VolumeRow[];
+  readonly snapshots: readonly SnapshotRow[];
   /** Wrapped data keys by number, a damaged one with no bytes. */
   readonly dataKeys: ReadonlyMap<number, Uint8Array>;
   /** Records are lost or cannot be read: what is missing proves nothing. */
@@ -22,7 +24,7 @@ const NOT_SERVED = 'that volume is not served, its data is untouched: restore th
 
 /** Reads the MetaStore's file without a change to it. */
 export function checkMeta(path: string, report: ReportFinding): MetaContents {
-  const nothing = { volumes: [], dataKeys: new Map<number, Uint8Array>() };
+  const nothing = { volumes: [], snapshots: [], dataKeys: new Map<number, Uint8Array>() };
   if (!existsSync(path)) {
     report(
       damage(
@@ -56,6 +58,7 @@ export function checkMeta(path: string, report: ReportFinding): MetaContents {
 
 function readRecords(reader: LmdbReader, report: ReportFinding): MetaContents {
   const volumes: VolumeRow[] = [];
+  const snapshots: SnapshotRow[] = [];
   const dataKeys = new Map<number, Uint8Array>();
   const names = new Map<string, string>();
   let damaged = 0;
@@ -84,6 +87,7 @@ function readRecords(reader: LmdbReader, report: ReportFinding): MetaContents {
     digest = (digest ^ checksumOf(value)) >>> 0;
     try {
       if (name.startsWith(VOLUME_PREFIX)) volumes.push(parseVolumeRow(decodeJson(entry), name));
+      else if (name.startsWith(SNAPSHOT_PREFIX)) snapshots.push(parseSnapshotRow(decodeJson(entry), name));
       else if (name.startsWith(NAME_PREFIX))
         names.set(name.slice(NAME_PREFIX.length), (decodeJson(entry) as { id: string }).id);
       else if (name.startsWith(DATA_KEY_PREFIX)) dataKeys.set(Number(name.slice(DATA_KEY_PREFIX.length)), entry.value);
@@ -108,12 +112,12 @@ function readRecords(reader: LmdbReader, report: ReportFinding): MetaContents {
       report(damage(`volume ${name}`, 'its name has no record of its own', 'it is served; a start mends the name'));
     }
   }
-  return { volumes, dataKeys, incomplete: damaged > 0 || !sumMatches };
+  return { volumes, snapshots, dataKeys, incomplete: damaged > 0 || !sumMatches };
 }
 
-/** Holds the rows of volumes and the layers of the store to each other. */
+/** Holds the rows of volumes and snapshots, and the layers of the store, to each other. */
 export function checkLayersOfVolumes(
-  { volumes, incomplete }: MetaContents,
+  { volumes, snapshots, incomplete }: MetaContents,
   layers: readonly StoredLayer[],
   report: ReportFinding,
 ): void {
@@ -141,18 +145,31 @@ export function checkLayersOfVolumes(
       );
     }
   }
+  const names = new Map(volumes.map((row) => [row.id, nameOf(row)]));
+  for (const row of snapshots) {
+    const volume = names.get(row.volumeId);
+    const subject = `snapshot ${volume ?? row.volumeId}@${row.name}`;
+    owners.set(row.layer, subject);
+    if (row.phase === 'deleting') continue;
+    const layer = known.get(row.layer);
+    const wrong = (what: string): void => report(damage(subject, what, 'it cannot be read; the others can'));
+    if (volume === undefined && !incomplete) wrong('no volume is known that it is of');
+    if (layer === undefined) wrong(`its layer, ${row.layer}, is not in the store`);
+    else if (layer.state === 'head') wrong(`its layer, ${row.layer}, is still written to`);
+    else if (layer.hidden) wrong(`its layer, ${row.layer}, was given up`);
+  }
   for (const layer of layers) {
-    if (layer.state !== 'head' || owners.has(layer.id)) continue;
+    if (layer.hidden || owners.has(layer.id)) continue;
     const subject = `layer ${layer.id}`;
     if (incomplete)
       report(
-        damage(subject, 'no volume that can be read names it', 'its data is kept: restore the newest copy of meta/'),
+        damage(subject, 'no record that can be read names it', 'its data is kept: restore the newest copy of meta/'),
       );
     else
       report({
         level: 'note',
         subject,
-        what: 'no volume names it: a creation was cut off, or records were lost',
+        what: 'no volume and no snapshot names it: a creation was cut off, or records were lost',
         reads: '',
       });
   }

@@ -70,11 +70,13 @@ export async function checkNode(
         for (const row of meta.volumes) {
           if (row.phase === 'deleting') continue;
           const keys = await keyCheck.keysOf(row);
+          const snapshots = meta.snapshots.filter(({ volumeId, phase }) => volumeId === row.id && phase === 'live');
+          const plain = [row, ...snapshots].some((each) => plainBlocksOf(each) !== 'refused');
           checked.push({
             subject: `volume ${nameOf(row)}`,
             layer: row.layer,
-            snapshotLayers: [],
-            keys: keys === null ? null : { keys, plain: plainBlocksOf(row) !== 'refused' },
+            snapshotLayers: snapshots.map(({ layer }) => layer),
+            keys: keys === null ? null : { keys, plain },
           });
         }
         return checked;

@@ -34,6 +34,8 @@ test('check refuses a running node, says that a stopped one is clean, and change
   await daemon.volume('plain', 16 * MIB, 'fast-local-ssd');
   await fill(daemon, 'sealed', randomBytes(3 * MIB));
   await fill(daemon, 'plain', randomBytes(2 * MIB));
+  await daemon.gfsOk('volume', 'snapshot', 'create', 'sealed', '--name', 'before');
+  await fill(daemon, 'sealed', randomBytes(MIB));
   const line = ['daemon', 'check', '--storage-path', daemon.storagePath, '--config', daemon.configFile];
   const refused = await daemon.gfs(...line);
   expect(refused.status).toBe(2);
@@ -47,7 +49,8 @@ test('check refuses a running node, says that a stopped one is clean, and change
     const { status, stdout, stderr } = await daemon.gfs(...line, '--deep', '-o', 'json');
     expect(stderr).toBe('');
     const report = JSON.parse(stdout) as Record<string, unknown>;
-    expect(report, stdout).toMatchObject({ clean: true, volumes: 2, liveBlocks: 1280, openedBlocks: 1280 });
+    expect(report, stdout).toMatchObject({ clean: true, volumes: 2, liveBlocks: 1536, openedBlocks: 1536, layers: 3 });
+    expect(report['findings']).toEqual([]);
     expect(status).toBe(0);
     expect(picture(daemon.storagePath)).toEqual(before);
     await daemon.start();
