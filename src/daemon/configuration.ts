@@ -3,8 +3,9 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { isLoopback } from '../base/address.js';
 import { parseDuration } from '../base/duration.js';
 import { errnoOf, messageOf } from '../base/errors.js';
-import { parseSize, parseThroughput } from '../base/size.js';
+import { formatSize, parseSize, parseThroughput } from '../base/size.js';
 import type { KeyProviderOptions, PassphraseSource } from '../crypto/key-provider.js';
+import { CAPACITY_SEGMENTS_MIN } from '../store/limits.js';
 import { configError, type FileValue, readConfigFile } from './config-file.js';
 import type { Endpoint, NodeSettings, TlsFiles } from './node-settings.js';
 import { absolute, type LogLevel, parseEndpoint, type Setting, SETTINGS, splitList } from './setting-table.js';
@@ -211,10 +212,21 @@ function settingsOf(entries: readonly ConfigEntry[], workingFolder: string): Nod
     checkpointIntervalMs: parseDuration(text('persistence.checkpoint_interval')),
     mapCacheBytes: parseSize(text('persistence.map_cache')),
     journalCacheBytes: parseSize(text('persistence.journal_cache')),
+    capacityBytes: parseSize(text('storage.capacity')),
     scrubs: { intervalMs: parseDuration(text('scrub.interval')), bytesPerSecond: parseThroughput(text('scrub.rate')) },
   };
   refuseOpenDoors(entries, settings);
+  refuseSmallCapacity(entries, settings);
   return settings;
+}
+
+function refuseSmallCapacity(entries: readonly ConfigEntry[], { capacityBytes, segmentBytes }: NodeSettings): void {
+  const least = CAPACITY_SEGMENTS_MIN * segmentBytes;
+  if (capacityBytes === 0 || capacityBytes >= least) return;
+  throw configError(
+    `${placeOf(entries, 'storage.capacity')}: ${formatSize(capacityBytes)} is less than ${CAPACITY_SEGMENTS_MIN} segments of ${formatSize(segmentBytes)}; ` +
+      `give at least ${formatSize(least)}, or a smaller --segment-size`,
+  );
 }
 
 function refuseOpenDoors(

@@ -39,6 +39,8 @@ export interface NodeSettings {
   readonly checkpointIntervalMs: number;
   readonly mapCacheBytes: number;
   readonly journalCacheBytes: number;
+  /** 0: no limit. */
+  readonly capacityBytes: number;
   readonly scrubs: ScrubsOptions;
 }
 

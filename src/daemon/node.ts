@@ -155,6 +155,7 @@ export class Node implements Closable {
           checkpointIntervalMs: settings.checkpointIntervalMs,
           mapCacheBytes: settings.mapCacheBytes,
           journalCacheBytes: settings.journalCacheBytes,
+          capacityBytes: settings.capacityBytes === 0 ? Number.POSITIVE_INFINITY : settings.capacityBytes,
         },
         { files, keys, checksums, clock, random, log, mapProbe },
       ),

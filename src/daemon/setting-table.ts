@@ -8,6 +8,7 @@ import { parseSize, parseThroughput } from '../base/size.js';
 import { SCRUB_RATE_MAX, SCRUB_RATE_MIN } from '../control/limits.js';
 import { checkBlockBytes } from '../model/volume-size.js';
 import {
+  CAPACITY_SEGMENTS_MIN,
   CHECKPOINT_INTERVAL_MS_DEFAULT,
   JOURNAL_CACHE_BYTES_DEFAULT,
   MAP_CACHE_BYTES_DEFAULT,
@@ -142,6 +143,12 @@ export const SETTINGS: readonly Setting[] = [
   setting('persistence.journal_cache', 'journal-cache', 'SIZE', 'newest journal that stays in the page cache', {
     fallback: `${JOURNAL_CACHE_BYTES_DEFAULT / (1024 * MIB)}G`,
     check: sizeBetween(16 * MIB, 1024 * 1024 * MIB),
+  }),
+  setting('storage.capacity', 'capacity', 'SIZE', 'the journal takes no more of the disk; 0: as much as there is', {
+    fallback: '0',
+    check: (text) => {
+      if (parseSize(text) !== 0) sizeBetween(CAPACITY_SEGMENTS_MIN * SEGMENT_BYTES_MIN, Number.MAX_SAFE_INTEGER)(text);
+    },
   }),
   setting(
     'scrub.interval',

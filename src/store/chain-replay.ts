@@ -97,6 +97,9 @@ export class ChainReplay {
       const to = stranded.header?.nextSequence ?? result.sequence;
       replay.gap(result.sequence, to, result.last.slot, result.cut, '');
     }
+    if (stored.checkpoint === null && survey.rows.some((row) => row.state === 'cold')) {
+      replay.refuseAll('the map is lost, and blocks had been moved since they were written');
+    }
     const refused = replay.finish();
     // A verdict must not be forgotten: behind the cut that this opening is about to make, nobody sees the damage again. But
     // what only could not be read is looked at again: then no checkpoint leaves it behind either.
@@ -158,7 +161,7 @@ export class ChainReplay {
     const { files, segmentFiles, checksums, log } = this.#io;
     log.warn({ slot: segment.slot }, 'store: the header of a segment is lost; it is written anew from the map');
     const header = encodeSegmentHeader(
-      { ...segment, predecessor, nextSequence, durableUpTo: 0, nodeId: this.#options.nodeId },
+      { ...segment, predecessor, nextSequence, durableUpTo: 0, tier: 0, nodeId: this.#options.nodeId },
       checksums.crc32c.bind(checksums),
     );
     await files.write(await segmentFiles.open(segment.slot), 0, header);
@@ -174,6 +177,12 @@ export class ChainReplay {
 /** Settles the segment table: the walked chain stays, everything that was ready or cut off is free. */
 export function settleSegments(table: SegmentTable, { survey, result }: ReplayedChain): void {
   const segments = result?.segments ?? [];
+  const cuts = new Map<number, number>();
+  for (const [n, segment] of segments.entries()) {
+    const next = segments.at(n + 1);
+    const header = survey.candidates.find((candidate) => candidate.segment.slot === next?.slot)?.header;
+    cuts.set(segment.slot, next === undefined ? (result?.cut ?? 0) : (header?.predecessor?.cut ?? 0));
+  }
   const recent = new Set(survey.candidates.map((candidate) => candidate.segment.slot));
   for (const slot of recent) {
     if (segments.some((segment) => segment.slot === slot)) continue;
@@ -184,6 +193,6 @@ export function settleSegments(table: SegmentTable, { survey, result }: Replayed
     const header = survey.candidates.find((candidate) => candidate.segment.slot === segment.slot)?.header;
     assert(row.generation === segment.generation, 'a walked segment is registered');
     const firstSequence = header?.nextSequence ?? row.firstSequence;
-    table.put({ ...row, state: 'chain', firstSequence });
+    table.put({ ...row, state: 'chain', firstSequence, usedBytes: cuts.get(segment.slot) ?? 0 });
   }
 }

@@ -23,8 +23,12 @@ function segmentOf(row: SegmentRow, segmentBytes: number): ScanSegment {
 }
 
 function rowOf(header: SegmentHeader): SegmentRow {
-  const { slot, generation, stampLow, stampHigh, nextSequence } = header;
-  return { slot, generation, stampLow, stampHigh, state: 'chain', firstSequence: nextSequence, liveBytes: 0 };
+  const { slot, generation, stampLow, stampHigh, nextSequence, tier } = header;
+  const moved = tier > 0;
+  return {
+    ...{ slot, generation, stampLow, stampHigh, tier },
+    ...{ state: moved ? 'cold' : 'chain', firstSequence: moved ? 0 : nextSequence, liveBytes: 0, usedBytes: 0 },
+  };
 }
 
 export interface SurveyDependencies {
@@ -141,12 +145,16 @@ export async function surveyAll(options: SurveyOptions, dependencies: SurveyDepe
     const header = headers.get(slot);
     if (header === undefined) {
       // Perhaps never used, perhaps data behind a damaged header: nothing proves it free, so it is not reused.
-      rows.push({ slot, generation: 0, stampLow: 0, stampHigh: 0, state: 'chain', firstSequence: 0, liveBytes: 0 });
+      rows.push({
+        ...{ slot, generation: 0, stampLow: 0, stampHigh: 0, tier: 0 },
+        ...{ state: 'chain', firstSequence: 0, liveBytes: 0, usedBytes: 0 },
+      });
       continue;
     }
     generationMax = Math.max(generationMax, header.generation);
     const row = rowOf(header);
     rows.push(row);
+    if (row.state === 'cold') continue;
     candidates.push({ segment: segmentOf(row, header.segmentBytes), header, lost: false });
   }
   return { candidates, rows, generationMax };

@@ -43,6 +43,7 @@ export class Checkpointer {
   /** `journal.appendedBytes` at the published position. */
   #appendedAt: number;
   #coveredBefore: number;
+  #generation: number;
   /** Dropped layers whose stored leaves may still be there. */
   readonly #toPurge: Set<Layer>;
   /** Layer rows as last committed: an unchanged one is not written again. */
@@ -51,13 +52,20 @@ export class Checkpointer {
   msLast = 0;
 
   constructor(
-    options: { replayBytes: number; coveredBefore: number; toPurge: readonly Layer[]; heldBack: string },
+    options: {
+      replayBytes: number;
+      coveredBefore: number;
+      generation: number;
+      toPurge: readonly Layer[];
+      heldBack: string;
+    },
     dependencies: CheckpointerDependencies,
   ) {
     this.#io = dependencies;
     this.heldBack = options.heldBack;
     this.#appendedAt = -options.replayBytes;
     this.#coveredBefore = options.coveredBefore;
+    this.#generation = options.generation;
     this.#toPurge = new Set(options.toPurge);
   }
 
@@ -69,6 +77,11 @@ export class Checkpointer {
   /** Resolves when every run asked for so far has ended, however. */
   settled(): Promise<void> {
     return this.#tail;
+  }
+
+  /** Generation of the segment at which a start begins to replay: it and newer ones are still wanted. */
+  get generation(): number {
+    return this.#generation;
   }
 
   /** Every change before this sequence is in durable leaves: no start replays it. */
@@ -161,6 +174,7 @@ export class Checkpointer {
     for (const row of layerRows) this.#committed.set(row.id, JSON.stringify(row));
     this.#appendedAt = appendedAt;
     this.#coveredBefore = position.sequence;
+    this.#generation = position.generation;
     this.count += 1;
     this.msLast = clock.monotonicMs() - from;
     log.debug(

@@ -9,11 +9,13 @@ import { JournalScan, type ChainLink, type ScanResult } from './journal/journal-
 import { SegmentFiles } from './journal/segment-files.js';
 import type { SegmentHeader } from './journal/segment-header.js';
 import { SegmentPool } from './journal/segment-pool.js';
+import type { SegmentRow } from './journal/segment-table.js';
 import { UnreadPages } from './journal/unread-pages.js';
 import { LeafWriter } from './leaf-writer.js';
 import { SEGMENT_FILES_OPEN_MAX } from './limits.js';
 import type { Layer } from './map/layer.js';
 import { refuseWithDescendants } from './map/layer-tree.js';
+import { LeafMoves } from './map/leaf-moves.js';
 import type { MapChange } from './map/map-environment.js';
 import { segmentKey } from './map/map-keys.js';
 import { MapReserve } from './map-reserve.js';
@@ -113,7 +115,8 @@ class EngineOpening {
       refuseWithDescendants(map.layers, layer, reason);
       log.error({ layer: layer.id, reason }, 'store: the map of a layer is damaged; the layer is refused');
     };
-    const leaves = new LeafWriter({ map, rows, live, commit, damaged });
+    const moves = new LeafMoves({ map, live });
+    const leaves = new LeafWriter({ map, moves, rows, live, commit, damaged });
 
     // 1. and 2. Walk the chain and make it durable.
     const replayed = await new ChainReplay(
@@ -129,8 +132,14 @@ class EngineOpening {
     // 3. Settle the segment table: the walked chain stays, everything that was ready or cut off is free.
     settleSegments(table, replayed);
     const generationMax = Math.max(survey.generationMax, checkpoint?.generationMax ?? 0);
+    const register = (row: SegmentRow): Promise<void> => commit([rows.put(segmentKey(row.slot), encodeRow(row))]);
     const pool = new SegmentPool(
-      { directory: this.#journalPath, segmentBytes: this.#options.segmentBytes, generation: generationMax },
+      {
+        directory: this.#journalPath,
+        segmentBytes: this.#options.segmentBytes,
+        segmentsMax: Math.floor(this.#options.capacityBytes / this.#options.segmentBytes),
+        generation: generationMax,
+      },
       {
         files,
         segmentFiles,
@@ -138,7 +147,7 @@ class EngineOpening {
         checksums,
         random: this.#io.random,
         log,
-        register: (row) => commit([rows.put(segmentKey(row.slot), encodeRow(row))]),
+        register,
         mayGrow: () => reserve.hold(),
       },
     );
@@ -165,6 +174,7 @@ class EngineOpening {
       {
         replayBytes: result?.bytes ?? 0,
         coveredBefore: checkpoint?.sequence ?? 0,
+        generation: checkpoint?.generation ?? 0,
         toPurge,
         heldBack: replay.unread,
       },
@@ -195,13 +205,18 @@ class EngineOpening {
       journal,
       checkpointer,
       leaves,
+      moves,
       reserve,
       sealing,
       recovery: { summary, sequence },
+      register,
+      background: [],
       takeLayerId: () => nextLayer++,
       dispose: async () => {
         if (disposed) return;
         disposed = true;
+        await Promise.all(engine.background.map((each) => each.close()));
+        await checkpointer.settled();
         await pool.close().catch((thrown: unknown) => {
           log.warn({ error: messageOf(thrown) }, 'store: closing the segment pool failed');
         });

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../base/clock.js';
+import type { Closable } from '../base/lifecycle.js';
 import type { Log } from '../base/log.js';
 import type { BlockKeys, Checksums } from '../io/block-keys.js';
 import type { Files } from '../io/files.js';
@@ -6,8 +7,9 @@ import type { Checkpointer } from './checkpointer.js';
 import type { Journal } from './journal/journal.js';
 import type { SegmentFiles } from './journal/segment-files.js';
 import type { SegmentPool } from './journal/segment-pool.js';
-import type { SegmentTable } from './journal/segment-table.js';
+import type { SegmentRow, SegmentTable } from './journal/segment-table.js';
 import type { BlockMap } from './map/block-map.js';
+import type { LeafMoves } from './map/leaf-moves.js';
 import type { MapEnvironment } from './map/map-environment.js';
 import type { LeafWriter } from './leaf-writer.js';
 import type { MapReserve } from './map-reserve.js';
@@ -22,6 +24,8 @@ export interface EngineOptions {
   readonly segmentBytes: number;
   readonly mapCacheBytes: number;
   readonly journalCacheBytes: number;
+  /** The journal takes no more of the disk; Infinity: as much as there is. */
+  readonly capacityBytes: number;
 }
 
 /** What the engine tells its owner while it runs. */
@@ -61,9 +65,14 @@ export interface Engine {
   readonly journal: Journal;
   readonly checkpointer: Checkpointer;
   readonly leaves: LeafWriter;
+  readonly moves: LeafMoves;
   readonly reserve: MapReserve;
   readonly sealing: SealingKeys;
   readonly recovery: Recovery;
+  /** Makes a segment's row durable. */
+  readonly register: (row: SegmentRow) => Promise<void>;
+  /** What works beside the requests; disposing ends it first. */
+  readonly background: Closable[];
   takeLayerId(): number;
   /** Releases everything without syncing; idempotent. */
   dispose(): Promise<void>;

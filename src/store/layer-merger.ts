@@ -25,6 +25,9 @@ export class LayerMerger {
   #again = false;
   #closed = false;
   #retry: Timer | null = null;
+  /** Resolves when it is closed: a record that waits in the queue of a store that reopens is not waited for. */
+  readonly #ended: Promise<void>;
+  #end: () => void = () => undefined;
 
   constructor(dependencies: {
     engine: Engine;
@@ -37,6 +40,9 @@ export class LayerMerger {
     this.#clock = dependencies.clock;
     this.#log = dependencies.log;
     this.#merge = dependencies.merge;
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
   }
 
   /** null: the layer is not being merged. */
@@ -65,6 +71,7 @@ export class LayerMerger {
   /** Stops between two steps. Resolves when nothing is under way. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#end();
     this.#again = false;
     if (this.#retry !== null) this.#clock.clear(this.#retry);
     await this.#running;
@@ -102,7 +109,7 @@ export class LayerMerger {
   async #begin(layer: Layer, heir: Layer): Promise<void> {
     const { checkpointer } = this.#engine;
     if (checkpointer.coveredBefore <= layer.newest) await checkpointer.run();
-    if (!this.#closed) await this.#merge(layer, heir);
+    if (!this.#closed) await Promise.race([this.#merge(layer, heir), this.#ended]);
   }
 
   async #finish(layer: Layer): Promise<void> {

@@ -1,6 +1,7 @@
 import { CHECKPOINT_SLICE_LEAVES, FILTER_LEAVES, LEAF_BLOCKS } from './limits.js';
 import { slotOf, storedUnitsOf } from './location.js';
-import type { BlockMap, LiveChange, TakenLeaf } from './map/block-map.js';
+import type { BlockMap, LiveChange } from './map/block-map.js';
+import type { LeafMoves, TakenLeaf } from './map/leaf-moves.js';
 import { LeafFlag } from './map/leaf-cache.js';
 import { decodeLeaf, encodeLeaf, mappedIn } from './map/leaf-codec.js';
 import type { Layer } from './map/layer.js';
@@ -34,6 +35,7 @@ interface Slice {
  */
 export class LeafWriter {
   readonly #map: BlockMap;
+  readonly #moves: LeafMoves;
   readonly #rows: MapRows;
   readonly #live: LiveChange;
   readonly #damaged: (layer: Layer, reason: string) => void;
@@ -41,6 +43,7 @@ export class LeafWriter {
 
   constructor(dependencies: {
     map: BlockMap;
+    moves: LeafMoves;
     rows: MapRows;
     live: LiveChange;
     /** Commits, using the reserve when the disk is full. */
@@ -50,6 +53,7 @@ export class LeafWriter {
   }) {
     this.#damaged = dependencies.damaged;
     this.#map = dependencies.map;
+    this.#moves = dependencies.moves;
     this.#rows = dependencies.rows;
     this.#live = dependencies.live;
     this.#commit = dependencies.commit;
@@ -186,7 +190,7 @@ export class LeafWriter {
     if (layer.state !== 'merging' || heir.gone) return;
     const taken: TakenLeaf[] = [];
     // Read before: a leaf that was taken over in memory alone must not count as gone.
-    for (const leaf of leaves) taken.push(this.#map.takeOver(layer, heir, leaf));
+    for (const leaf of leaves) taken.push(this.#moves.takeOver(layer, heir, leaf));
     const slice = this.#encode(taken.flatMap(({ row }) => (row === null ? [] : [row])));
     for (const leaf of stored(layer)) {
       slice.changes.push(this.#rows.remove(leafKey(layer.id, leaf)));
@@ -194,7 +198,7 @@ export class LeafWriter {
     }
     slice.counts.set(layer, -taken.reduce((sum, { mapped }) => sum + mapped, 0));
     await this.#store(slice, ensureDurable);
-    for (const each of taken) this.#map.takenOver(layer, each);
+    for (const each of taken) this.#moves.takenOver(layer, each);
   }
 
   /** Removes the stored leaves of a dropped layer, whose DROP must be durable, in slices. */

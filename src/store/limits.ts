@@ -35,8 +35,8 @@ export const UNWRITTEN_BYTES_MAX = 256 * MIB;
 export const WRITEBACK_STEP_BYTES = 4 * MIB;
 /** Room that records leave at the end of a segment, so that a page can always be closed there. */
 export const SEGMENT_TAIL_BYTES = 2 * PAGE_BYTES;
-/** Preallocated segments that are not for data: a full disk can still be emptied. */
-export const RESERVE_SEGMENTS = 3;
+/** Preallocated segments that are not for data: a full disk can still be emptied, and cleaned. */
+export const RESERVE_SEGMENTS = 4;
 /**
  * The last of them are for starts alone. A start needs a segment of its own, because it never appends to what it found.
  * On its last one nothing is appended until there is room again, so that the next start finds it empty and takes it anew:
@@ -48,6 +48,10 @@ export const OPENING_SEGMENTS = 1;
  * each of them flushed by itself. A restart with something appended since the last one costs the rest of a segment of it.
  */
 export const FULL_DISK_CHANGES_MIN = 500;
+/** Free segments whose files are kept: their blocks were written before, and need no allocation. */
+export const FREE_FILES_MAX = 2;
+/** How often moved blocks are told apart: those that stay where others die are kept together. */
+export const COLD_TIERS = 2;
 /** Prepared segments kept beyond the reserve. */
 export const READY_SEGMENTS = 2;
 /** Disk space held back for one full checkpoint of the map. No segment is made for data or trims while some is missing. */
@@ -95,6 +99,27 @@ export const SCRUB_YIELD_MS_MAX = 250;
 export const SCRUB_YIELD_STEP_MS = 5;
 /** Memory for the map of a store that is only looked at: all that a replay changes must fit, since nothing may be written. */
 export const OFFLINE_CACHE_BYTES = 4096 * MIB;
+/** Victims that wait for a checkpoint to be freed; their space is twice in use meanwhile. */
+export const CLEANER_UNCHECKPOINTED_MAX = 4;
+/** How often the cleaner looks whether anybody writes. */
+export const CLEANER_CHECK_MS = 1000;
+/** Blocks that the cleaner looks at in one turn of the event loop. */
+export const CLEANER_TURN_BLOCKS = 256;
+/** Leaves in which moved blocks are published in one turn. */
+export const CLEANER_PUBLISH_LEAVES = 256;
+/** A segment of which more is live is not worth cleaning: when space is short, and while nobody writes. */
+export const LIVE_SHARE_MAX = 0.97;
+export const LIVE_SHARE_IDLE_MAX = 0.83;
+/** While nobody writes, the journal is cleaned down to so many times its live bytes, and so many segments. */
+export const IDLE_GARBAGE_MAX = 1.2;
+export const IDLE_SEGMENTS_MAX = 4;
+/** Room at the end of a segment that a record header, a block and the closing of a page may leave unused. */
+export const UNFILLED_BYTES_MAX = 128 * 1024;
+/** A limit of the journal is at least so many segments: reserves, open ones, and some for data. */
+export const CAPACITY_SEGMENTS_MIN = 16;
+/** With fewer segments to spare than this share of the limit, and than this many, the cleaner works beside the writers. */
+export const SPARE_SHARE = 0.02;
+export const SPARE_SEGMENTS_LEAST = 3;
 /** A merge that failed is tried again after so long. */
 export const MERGE_RETRY_MS = 1000;
 /** Leaves covered by one bit array of a layer's filter. */

@@ -14,6 +14,7 @@ import { JournalScan } from './journal/journal-scan.js';
 import { SegmentFiles } from './journal/segment-files.js';
 import { UnreadPages } from './journal/unread-pages.js';
 import { LeafWriter } from './leaf-writer.js';
+import { LeafMoves } from './map/leaf-moves.js';
 import { OFFLINE_CACHE_BYTES, SEGMENT_FILES_OPEN_MAX } from './limits.js';
 import type { Layer } from './map/layer.js';
 import { FileMapEnvironment } from './map/file-map-environment.js';
@@ -89,12 +90,14 @@ export async function openOffline(
     recovered = load(null);
   }
   const { map, rows } = recovered;
+  const live = (slot: number, bytes: number): void => {
+    recovered.table.addLive(slot, bytes);
+  };
   const leaves = new LeafWriter({
     map,
+    moves: new LeafMoves({ map, live }),
     rows,
-    live: (slot, bytes) => {
-      recovered.table.addLive(slot, bytes);
-    },
+    live,
     commit: (changes) => rows.commit(changes),
     damaged: (layer: Layer, reason: string) => {
       refuseWithDescendants(map.layers, layer, reason);

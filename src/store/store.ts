@@ -6,6 +6,7 @@ import type { SpaceReport as StoreSpace } from '../io/files.js';
 import type { Engine, EngineDependencies } from './engine.js';
 import { openEngine } from './engine-opening.js';
 import { Head, type HeadOptions } from './head.js';
+import { Cleaner } from './cleaner/cleaner.js';
 import { differenceOf, usageOf, type BlockUsage, type Difference } from './layer-comparison.js';
 import { LayerMerger, type MergeProgress } from './layer-merger.js';
 import { LayerVerbs } from './layer-verbs.js';
@@ -30,6 +31,10 @@ export interface StoreOptions {
   readonly mapCacheBytes?: number;
   /** Newest bytes of the journal that stay in the page cache. */
   readonly journalCacheBytes?: number;
+  /** The journal takes no more of the disk. */
+  readonly capacityBytes?: number;
+  /** Whether dead space is given back; for looking at a store that is left as it is. */
+  readonly cleaning?: boolean;
   /** Appends wait when a start would have to replay so much. */
   readonly journalReplayBytesMax?: number;
   readonly checkpointIntervalMs?: number;
@@ -63,6 +68,7 @@ export class Store implements Closable {
   readonly #heads = new Set<Head>();
   readonly layers: LayerVerbs;
   #merger: LayerMerger | null = null;
+  #cleaner: Cleaner | null = null;
   #checkpointTimer: Timer | null = null;
   #checkpointRetryAtMs = 0;
   #retryTimer: Timer | null = null;
@@ -83,6 +89,8 @@ export class Store implements Closable {
       journalCacheBytes: JOURNAL_CACHE_BYTES_DEFAULT,
       journalReplayBytesMax: JOURNAL_REPLAY_BYTES_DEFAULT,
       checkpointIntervalMs: CHECKPOINT_INTERVAL_MS_DEFAULT,
+      capacityBytes: Number.POSITIVE_INFINITY,
+      cleaning: true,
       ...options,
     };
     this.#io = dependencies;
@@ -104,6 +112,8 @@ export class Store implements Closable {
         wantCheckpoint: () => {
           this.#startCheckpoint();
         },
+        makeRoom: () => this.#cleaner?.makeRoom() ?? Promise.resolve(),
+        rolled: () => this.#cleaner?.wake(),
       },
     );
     this.layers = new LayerVerbs({
@@ -122,7 +132,7 @@ export class Store implements Closable {
     store.#engine = await store.#openEngine();
     store.#become('ready', '');
     store.#armCheckpoint();
-    store.#startMerging(store.#engine);
+    store.#startBackground(store.#engine);
     return store;
   }
 
@@ -195,8 +205,6 @@ export class Store implements Closable {
     await this.#writes.rolled();
     if (old !== null) {
       await old.journal.drain();
-      // A merge that waits for its record learns from the restarted queue that it is lost; what is with the map ends here.
-      void this.#merger?.close();
       await old.checkpointer.settled();
       await old.dispose().catch(() => undefined);
     }
@@ -233,12 +241,13 @@ export class Store implements Closable {
     this.#writes.restart(new StoreError('the disk failed before this was done', { code: 'IO', detail: this.#reason }));
     this.#become('ready', '');
     this.#armCheckpoint();
-    this.#startMerging(this.#engine);
+    this.#startBackground(this.#engine);
     this.#reads.wake();
     this.#writes.wake();
   }
 
-  #startMerging(engine: Engine): void {
+  /** What works beside the requests, from one opening to the next. */
+  #startBackground(engine: Engine): void {
     this.#merger = new LayerMerger({
       engine,
       clock: this.#io.clock,
@@ -246,6 +255,11 @@ export class Store implements Closable {
       merge: (layer, heir) => this.layers.merge(engine, layer, heir),
     });
     this.#merger.wake();
+    engine.background.push(this.#merger);
+    const { segmentBytes, nodeId, cleaning } = this.#options;
+    if (!cleaning) return;
+    this.#cleaner = new Cleaner({ segmentBytes, nodeId }, { ...this.#io, ...engine });
+    engine.background.push(this.#cleaner);
   }
 
   #badBlock(block: BadBlock): void {
@@ -354,6 +368,11 @@ export class Store implements Closable {
     await this.#merger?.settled();
   }
 
+  /** Cleans until little is left to gain, as it is done while nobody writes. */
+  async cleaned(): Promise<void> {
+    await this.#cleaner?.settle();
+  }
+
   /** Progress of a merge; null when the layer is not being merged. */
   mergeProgress(layer: Layer): MergeProgress | null {
     return this.#merger?.progressOf(layer) ?? null;
@@ -403,7 +422,8 @@ export class Store implements Closable {
     if (this.#checkpointTimer !== null) clock.clear(this.#checkpointTimer);
     await this.#reopening;
     const engine = this.#engine;
-    const merged = this.#merger?.close();
+    // What it has begun ends while the queue still takes its record.
+    const ended = Promise.all(engine?.background.map((each) => each.close()) ?? []);
     if (engine !== null && this.#state === 'ready') {
       await new Promise<void>((resolve) => {
         this.#writes.fence(resolve);
@@ -429,7 +449,7 @@ export class Store implements Closable {
     await this.#writes.rolled();
     // The disk may have failed under the last checkpoint.
     await this.#reopening;
-    await merged;
+    await ended;
     await engine?.journal.drain();
     await engine?.checkpointer.settled();
     await engine?.dispose();

@@ -47,9 +47,12 @@ const segmentSchema = z.object({
   generation: count,
   stampLow: count,
   stampHigh: count,
-  state: z.enum(['free', 'ready', 'chain']),
+  state: z.enum(['free', 'ready', 'chain', 'cold']),
   firstSequence: count,
   liveBytes: z.number(),
+  // Format 1 has neither.
+  usedBytes: count.default(0),
+  tier: count.default(0),
 });
 
 const encoder = new TextEncoder();

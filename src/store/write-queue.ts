@@ -54,6 +54,8 @@ export class WriteQueue {
   readonly #engine: () => Engine | null;
   readonly #replayBytesMax: number;
   readonly #wantCheckpoint: () => void;
+  readonly #makeRoom: () => Promise<void>;
+  readonly #rolled: () => void;
   /** Accepted items; those before `#head` are done with. */
   #items: Item[] = [];
   #head = 0;
@@ -62,6 +64,8 @@ export class WriteQueue {
   /** The last change of segments; settles, never rejects. */
   #roll: Promise<void> = Promise.resolve();
   #fullUntilMs = 0;
+  /** Data waits for the cleaner: only pads are appended. */
+  #starved = false;
   /** Why nothing is accepted any more; null while the store lives. */
   #ended: { readonly fault: DeviceFault; readonly error: StoreError } | null = null;
   readonly #batch = new AppendBatch<Layer>();
@@ -77,6 +81,10 @@ export class WriteQueue {
       engine: () => Engine | null;
       /** Limits are near: a checkpoint would help. */
       wantCheckpoint: () => void;
+      /** Cleans until a segment is free, or nothing is left to gain. */
+      makeRoom: () => Promise<void>;
+      /** A segment was taken. */
+      rolled: () => void;
     },
   ) {
     this.#replayBytesMax = options.replayBytesMax;
@@ -84,6 +92,8 @@ export class WriteQueue {
     this.#checksums = dependencies.checksums;
     this.#engine = dependencies.engine;
     this.#wantCheckpoint = dependencies.wantCheckpoint;
+    this.#makeRoom = dependencies.makeRoom;
+    this.#rolled = dependencies.rolled;
   }
 
   get waiting(): number {
@@ -194,7 +204,7 @@ export class WriteQueue {
 
   /** Whether a limit holds changes back; whoever lifts it calls `wake`. */
   #blocked(engine: Engine): boolean {
-    if (engine.journal.congested) return true;
+    if (engine.journal.congested || this.#starved) return true;
     const { checkpointer, map } = engine;
     const half = checkpointer.replayBytes > this.#replayBytesMax / 2 || map.dirtyLeaves > map.dirtyLeavesMax / 2;
     if (half) this.#wantCheckpoint();
@@ -362,6 +372,8 @@ export class WriteQueue {
       if (row.location === 0) map.setHole(row.layer, row.first, row.count, row.sequence);
       else map.setBlocks(row.layer, row.first, row.count, row.location, row.sequence);
     }
+    // What was trimmed or dropped may be gained.
+    if (this.#finishing.some((item) => item.kind === 'verb' || isHole(item))) this.#fullUntilMs = 0;
     // 2. Only then acknowledge.
     this.#complete(engine);
     if (this.waiting > 0) {
@@ -404,11 +416,35 @@ export class WriteQueue {
     this.#roll = this.#rollNow(engine);
   }
 
-  async #rollNow(engine: Engine): Promise<void> {
+  /** Waits for the cleaner, beside everything else: its checkpoint wants pages closed. Then the segment is tried for again. */
+  #starve(engine: Engine): void {
+    if (this.#starved) return;
+    this.#starved = true;
+    const goOn = (): void => {
+      this.#starved = false;
+      if (this.#engine() !== engine || this.#rolling) {
+        this.wake();
+        return;
+      }
+      this.#rolling = true;
+      this.#roll = this.#rollNow(engine, true);
+    };
+    this.#makeRoom().then(goOn, goOn);
+  }
+
+  /** `cleaned`: what could be gained by cleaning has been. */
+  async #rollNow(engine: Engine, cleaned = false): Promise<void> {
     try {
       const { journal, pool } = engine;
       if (this.#clock.monotonicMs() >= this.#fullUntilMs) {
-        if (journal.reserved ? await pool.replenish('data') : await journal.rollOver('data')) return;
+        if (journal.reserved ? await pool.replenish('data') : await journal.rollOver('data')) {
+          this.#rolled();
+          return;
+        }
+        if (!cleaned) {
+          this.#starve(engine);
+          return;
+        }
         this.#fullUntilMs = this.#clock.monotonicMs() + FULL_RETRY_MS;
       }
       this.#failData();
@@ -437,6 +473,10 @@ export class WriteQueue {
     this.#items = kept;
     this.#head = 0;
   }
+}
+
+function isHole(item: Item): boolean {
+  return item.kind === 'request' && item.request.operation !== Operation.WRITE;
 }
 
 function isStale({ request, source, bound }: Extract<Item, { kind: 'request' }>): boolean {

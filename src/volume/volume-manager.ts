@@ -152,7 +152,7 @@ export class VolumeManager implements VolumeHost, Closable {
     const { journal, checkpointer, map, table, recovery } = engine;
     return {
       ...common,
-      journalBytes: table.count('chain') * this.#segmentBytes,
+      journalBytes: (table.count('chain') + table.count('cold')) * this.#segmentBytes,
       replayBytes: checkpointer.replayBytes,
       lastRecovery: recovery.summary,
       mapCacheHits: map.hits,

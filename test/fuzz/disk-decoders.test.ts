@@ -54,7 +54,7 @@ function thrownBy(decode: () => unknown, declared: abstract new (...args: never[
 
 describe(`decoders of the journal (${replayedWith})`, () => {
   const STAMP = { stampLow: 0x11223344, stampHigh: 0x55667788 };
-  const extent = fc.record({ first: u53, count: u32, zeros: fc.boolean() });
+  const extent = fc.record({ first: u53, count: u32, zeros: fc.boolean(), origin: fc.constant(false) });
   const record: fc.Arbitrary<{ fields: RecordFields; extents: RecordExtent[] }> = fc
     .record({
       kind: fc.constantFrom(...Object.values(RecordKind)),
@@ -141,6 +141,7 @@ describe(`decoders of the journal (${replayedWith})`, () => {
     predecessor: fc.option(fc.record({ slot: fc.nat(2 ** 24 - 1), generation: u53, cut: u53 })),
     nextSequence: u53,
     durableUpTo: u53,
+    tier: fc.nat(3),
     nodeId: fc.uint8Array({ minLength: 16, maxLength: 16 }),
   });
 
@@ -277,9 +278,11 @@ describe(`decoders of the map (${replayedWith})`, () => {
       generation: count,
       stampLow: count,
       stampHigh: count,
-      state: fc.constantFrom('free' as const, 'ready' as const, 'chain' as const),
+      state: fc.constantFrom('free' as const, 'ready' as const, 'chain' as const, 'cold' as const),
       firstSequence: count,
       liveBytes: fc.double({ noNaN: true, noDefaultInfinity: true }),
+      usedBytes: count,
+      tier: count,
     }),
   );
 

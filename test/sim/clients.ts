@@ -174,7 +174,8 @@ export class Clients {
     const reopened = expectations.openings > pending.openings || machine.store?.state !== 'ready';
     const problem = expectations.failed(pending, fault, {
       failure: machine.halfRead || (pending.operation === Operation.READ ? read : troubled || spread || reopened),
-      full: faults.noSpaceAtMs >= pending.submittedAtMs - FULL_BELIEVED_MS,
+      // A limit of the journal's own is reached without the disk's word.
+      full: machine.limited || faults.noSpaceAtMs >= pending.submittedAtMs - FULL_BELIEVED_MS,
       closing: this.closing,
     });
     if (problem === '') return;

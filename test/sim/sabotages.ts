@@ -14,6 +14,7 @@ import { Head } from '../../src/store/head.js';
 import { LeafWriter } from '../../src/store/leaf-writer.js';
 import { ABSENT, HOLE } from '../../src/store/location.js';
 import { BlockMap } from '../../src/store/map/block-map.js';
+import { LeafMoves } from '../../src/store/map/leaf-moves.js';
 import { LayerViews } from '../../src/store/map/layer-views.js';
 import type { MapChange, MapEnvironment } from '../../src/store/map/map-environment.js';
 import { LEAF_KEYS } from '../../src/store/map/map-keys.js';
@@ -335,16 +336,17 @@ export const SABOTAGES: readonly Sabotage[] = [
     caughtBy: 1,
     install: () =>
       replaced(
-        BlockMap.prototype,
+        LeafMoves.prototype,
         'takeOver',
         (real) =>
-          function (this: BlockMap, layer, heir, leaf) {
-            const given = this.views.own(layer, leaf)?.slice() ?? [];
+          function (this: LeafMoves, layer, heir, leaf) {
+            const { cache, views } = this.map;
+            const given = views.own(layer, leaf)?.slice() ?? [];
             const taken = real.call(this, layer, heir, leaf);
             if (taken.row === null) return taken;
-            const entries = this.cache.entriesOf(taken.row);
+            const entries = cache.entriesOf(taken.row);
             for (const [n, entry] of given.entries()) {
-              if (entry !== ABSENT) entries[this.cache.baseOf(taken.row) + n] = entry;
+              if (entry !== ABSENT) entries[cache.baseOf(taken.row) + n] = entry;
             }
             return taken;
           },

@@ -79,6 +79,10 @@ export interface ScriptOptions {
   readonly journalReplayBytesMax: number;
   readonly checkpointIntervalMs: number;
   readonly missPercent: number;
+  /** Limit of the journal; beyond the disk: none. */
+  readonly journalBytes: number;
+  /** Off where the script damages the disk: a slot that is used again holds other blocks than the model knows. */
+  readonly cleaning: boolean;
 }
 
 export interface Script {
@@ -118,7 +122,7 @@ const WEIGHTS: readonly (readonly [Action['kind'], number])[] = [
 /** The script of a seed: the same one every time. */
 export function makeScript(seed: number, length: number): Script {
   const random = new SeededRandom(seed);
-  const options: ScriptOptions = {
+  const options = {
     capacityBytes: RESERVE_BYTES + (random.below(5) === 0 ? 8 + random.below(12) : 160) * MIB,
     mapCacheBytes: (64 + random.below(128)) * KIB,
     journalReplayBytesMax: (2 + random.below(4)) * MIB,
@@ -141,7 +145,9 @@ export function makeScript(seed: number, length: number): Script {
     const what = DAMAGES[random.below(DAMAGES.length)];
     add({ kind: 'damage', what, times: 1 + random.below(4), checkpoint: random.below(2) === 0 });
   }
-  return { seed, options, steps };
+  // Drawn apart, so that the steps stay what they were.
+  const journalBytes = [Number.POSITIVE_INFINITY, 24 * MIB, 40 * MIB][new SeededRandom(seed + 1).below(3)];
+  return { seed, options: { ...options, journalBytes, cleaning: !damage }, steps };
 }
 
 function create(random: SeededRandom): Action {

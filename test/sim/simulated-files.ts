@@ -239,7 +239,11 @@ export class SimulatedFiles implements Files {
   allocate(file: FileId, offset: number, length: number): Promise<void> {
     const open = this.#of(file);
     return this.#call('allocate', 'allocate', open.path, () => {
-      if (this.#world.disk.allocate(open.file, offset, length)) return;
+      if (this.#world.disk.allocate(open.file, offset, length)) {
+        // It is made ready for another use: what was appended before means nothing any more.
+        open.appends = 0;
+        return;
+      }
       this.#world.faults.full();
       throw fileErrorOfErrno('allocate', open.path, ENOSPC);
     });

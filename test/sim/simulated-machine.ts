@@ -57,12 +57,15 @@ export class SimulatedMachine {
   readonly #entropy: Random;
   readonly #checksums: Checksums;
   readonly #options: ScriptOptions;
+  /** The journal has a limit of its own. */
+  readonly limited: boolean;
   readonly #sabotage: Sabotage | null;
   readonly #witness: AppendWitness;
   #opening = false;
 
   constructor(seed: number, options: ScriptOptions, witness: AppendWitness, sabotage: Sabotage | null) {
     this.#options = options;
+    this.limited = Number.isFinite(options.journalBytes);
     this.#witness = witness;
     this.#sabotage = sabotage;
     this.random = new SeededRandom(seed);
@@ -101,7 +104,7 @@ export class SimulatedMachine {
     this.#files = files;
     const misuse = this.#witness.misuse.bind(this.#witness);
     this.#opening = true;
-    const { mapCacheBytes, journalReplayBytesMax, checkpointIntervalMs } = this.#options;
+    const { mapCacheBytes, journalReplayBytesMax, checkpointIntervalMs, journalBytes, cleaning } = this.#options;
     const store = await Store.open(
       {
         storagePath: STORAGE_PATH,
@@ -110,6 +113,8 @@ export class SimulatedMachine {
         mapCacheBytes,
         journalReplayBytesMax,
         checkpointIntervalMs,
+        capacityBytes: journalBytes,
+        cleaning,
       },
       {
         files: this.#sabotage?.files?.(files, () => this.#opening && this.process === process) ?? files,

@@ -15,7 +15,7 @@ function candidate(slot: number, generation: number, before: [number, number], n
   const predecessor = { slot: before[0], generation: before[1], cut: 1 << 20 };
   return {
     segment: own,
-    header: { ...own, predecessor, nextSequence, durableUpTo: 0, nodeId: new Uint8Array(16) },
+    header: { ...own, predecessor, nextSequence, durableUpTo: 0, tier: 0, nodeId: new Uint8Array(16) },
     lost: false,
   };
 }

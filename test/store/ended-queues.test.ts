@@ -44,7 +44,14 @@ describe('a queue of a store that is closed', () => {
   it('answers changes, verbs and fences that come later, also from within an answer', async () => {
     const queue = new WriteQueue(
       { replayBytesMax: 1 },
-      { clock, checksums: new NativeChecksums(), engine: () => null, wantCheckpoint: () => undefined },
+      {
+        clock,
+        checksums: new NativeChecksums(),
+        engine: () => null,
+        wantCheckpoint: () => undefined,
+        makeRoom: () => Promise.resolve(),
+        rolled: () => undefined,
+      },
     );
     const write = request(Operation.WRITE);
     const verb = new Promise<StoreError | null>((resolve) => {

@@ -27,7 +27,11 @@ describe('pages that only memory holds after a failed sync', () => {
     const nothing = (): void => undefined;
     machine = new SimulatedMachine(
       1,
-      { ...bounds, checkpointIntervalMs: 3_600_000, missPercent: 0 },
+      {
+        ...bounds,
+        ...{ checkpointIntervalMs: 3_600_000, missPercent: 0 },
+        ...{ journalBytes: Number.POSITIVE_INFINITY, cleaning: true },
+      },
       { sealed: nothing, appended: nothing, syncFailed: nothing, misuse: (what) => expect.fail(what) },
       null,
     );

@@ -65,6 +65,7 @@ describe('bytes on disk', () => {
         predecessor: { slot: 2, generation: 8, cut: 12_288 },
         nextSequence: 77,
         durableUpTo: 70,
+        tier: 0,
         nodeId: new Uint8Array(16).fill(0xab),
       },
       crc32c,

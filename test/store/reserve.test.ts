@@ -47,6 +47,8 @@ describe('the reserve of a full disk', () => {
     const disk = { free: false };
     const taken = new Set<string>();
     world = await StoreWorld.make({
+      // With it a disk that holds anything dead is not full.
+      store: { cleaning: false },
       clock: new LeapingClock(),
       openEnvironment: (() => {
         const map = new MapDisk();

@@ -178,6 +178,7 @@ export class Journal {
         predecessor,
         nextSequence: this.#sequence,
         durableUpTo: this.#durable,
+        tier: 0,
         nodeId: this.#nodeId,
       },
       checksums.crc32c.bind(checksums),
@@ -191,6 +192,7 @@ export class Journal {
 
   #becomeHead(slot: number, file: FileId, use: SegmentUse): void {
     if (this.#slot >= 0) {
+      this.#io.table.setUsed(this.#slot, this.#offset);
       this.#startWriteback();
       this.#io.segmentFiles.unpin(this.#slot);
     }

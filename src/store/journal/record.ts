@@ -31,7 +31,9 @@
  *   BARRIER  of layer 0; heads freeze, and each gets a child that is the head from here on. Two extents a head: first =
  *          the head, count = the child; first = the head's ordinal of this record
  *   MERGE  by kind: the only child of the layer, which takes over what the layer still shows
- *   RELOCATE  is named here and refused by this version's replay
+ *   RELOCATE  in segments of moved blocks alone, which no start replays: sequences count within the segment, and ordinals
+ *          are 0. As WRITE, but behind each extent another (flags bit 1) says where its first block lay: first = the
+ *          location, count = the low half of that segment's generation
  *
  * The sealing kernel fills in both checksums. Valid: every field in range and the header CRC right; the payload is
  * judged apart, because damage inside it leaves the header's word good.
@@ -82,6 +84,8 @@ const {
 export const RECORD_HEADER_BYTES = EXTENTS_AT;
 /** Extent flag: reads as zeros, owns no payload. */
 export const EXTENT_ZEROS = 1;
+/** Extent flag: says where the extent before it lay, owns no payload. */
+const EXTENT_ORIGIN = 2;
 
 /** What a record says, apart from its extents. */
 export interface RecordFields {
@@ -111,6 +115,8 @@ export interface RecordExtent {
   readonly first: number;
   readonly count: number;
   readonly zeros: boolean;
+  /** RELOCATE: not blocks, but where those before it lay. */
+  readonly origin: boolean;
 }
 
 export function headerBytesOf(extentCount: number): number {
@@ -145,6 +151,23 @@ export function encodeExtent(bytes: Uint8Array, at: number, first: number, count
   putU64(view, at, first);
   view.setUint32(at + 8, count, true);
   view.setUint32(at + 12, zeros ? EXTENT_ZEROS : 0, true);
+}
+
+/** As `encodeExtent`, for a row that says where the blocks of the row before it lay. */
+export function encodeOrigin(bytes: Uint8Array, at: number, location: number, generation: number): void {
+  const view = viewOf(bytes);
+  putU64(view, at, location);
+  view.setUint32(at + 8, generation % 2 ** 32, true);
+  view.setUint32(at + 12, EXTENT_ORIGIN, true);
+}
+
+/** Fills in both checksums of a record that was laid out without the sealing kernel; `at` is where it starts. */
+export function sumRecord(bytes: Uint8Array, at: number, fields: RecordFields, crc32c: RecordCheck['crc32c']): void {
+  const payloadBytes = fields.recordBytes - fields.payloadOffset;
+  const view = viewOf(bytes);
+  view.setUint32(at + PAYLOAD_CRC_AT, crc32c(bytes, at + fields.payloadOffset, payloadBytes, 0), true);
+  const sum = headerCrc(bytes, at, headerBytesOf(fields.extentCount), { ...fields, crc32c });
+  view.setUint32(at + HEADER_CRC_AT, sum, true);
 }
 
 export interface RecordCheck {
@@ -198,6 +221,7 @@ export function decodeRecordHeader(
       first: getU64(view, row),
       count: view.getUint32(row + 8, true),
       zeros: (view.getUint32(row + 12, true) & EXTENT_ZEROS) !== 0,
+      origin: (view.getUint32(row + 12, true) & EXTENT_ORIGIN) !== 0,
     });
   }
   return {

@@ -25,6 +25,8 @@ export class SegmentFiles {
   readonly #open = new Map<number, FileId>();
   readonly #pins = new Map<number, number>();
   readonly #opening = new Map<number, Promise<FileId>>();
+  /** Told when a slot is pinned no more. */
+  readonly #waiting = new Map<number, (() => void)[]>();
 
   constructor(options: { directory: string; openMax: number }, dependencies: { files: Files }) {
     this.#directory = options.directory;
@@ -88,7 +90,24 @@ export class SegmentFiles {
   unpin(slot: number): void {
     const pins = (this.#pins.get(slot) ?? 0) - 1;
     if (pins > 0) this.#pins.set(slot, pins);
-    else this.#pins.delete(slot);
+    else this.#unpinned(slot);
+  }
+
+  #unpinned(slot: number): void {
+    this.#pins.delete(slot);
+    const waiting = this.#waiting.get(slot) ?? [];
+    this.#waiting.delete(slot);
+    for (const resolve of waiting) resolve();
+  }
+
+  /** Resolves when nobody reads or writes the file of a slot. */
+  async whenUnpinned(slot: number): Promise<void> {
+    while (this.#pins.has(slot)) {
+      await new Promise<void>((resolve) => {
+        const waiting = this.#waiting.get(slot) ?? [];
+        this.#waiting.set(slot, [...waiting, resolve]);
+      });
+    }
   }
 
   async #trim(): Promise<void> {

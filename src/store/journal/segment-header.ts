@@ -14,6 +14,7 @@
  *       56    8  sequence of the first record here
  *       64   16  node id
  *       80    8  durable up to: the journal sequence known durable when this header was written
+ *       88    4  tier: 0 in the chain; else it holds moved blocks and has no predecessor
  *     4092    4  CRC32C of bytes 0..4091
  */
 import { getU64, putU64, viewOf } from '../../base/bytes.js';
@@ -29,6 +30,8 @@ export interface SegmentHeader {
   readonly predecessor: { readonly slot: number; readonly generation: number; readonly cut: number } | null;
   readonly nextSequence: number;
   readonly durableUpTo: number;
+  /** 0: in the chain. */
+  readonly tier: number;
   /** 16 bytes. */
   readonly nodeId: Uint8Array;
 }
@@ -59,6 +62,7 @@ export function encodeSegmentHeader(header: SegmentHeader, crc32c: Crc32c): Uint
   putU64(view, 56, header.nextSequence);
   bytes.set(header.nodeId, 64);
   putU64(view, 80, header.durableUpTo);
+  view.setUint32(88, header.tier, true);
   view.setUint32(CRC_AT, crc32c(bytes, 0, CRC_AT, 0), true);
   return bytes;
 }
@@ -85,6 +89,7 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Crc32c): SegmentH
         : { slot: predecessorSlot, generation: getU64(view, 40), cut: getU64(view, 48) },
     nextSequence: getU64(view, 56),
     durableUpTo: getU64(view, 80),
+    tier: view.getUint32(88, true),
     nodeId: bytes.slice(64, 80),
   };
 }

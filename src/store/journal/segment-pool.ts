@@ -5,20 +5,26 @@ import type { Random } from '../../base/clock.js';
 import { FileError } from '../../io/file-error.js';
 import type { Files } from '../../io/files.js';
 import type { Checksums } from '../../io/block-keys.js';
-import { OPENING_SEGMENTS, READY_SEGMENTS, RESERVE_SEGMENTS, SEGMENT_HEADER_BYTES } from '../limits.js';
+import { FREE_FILES_MAX, OPENING_SEGMENTS, READY_SEGMENTS, RESERVE_SEGMENTS, SEGMENT_HEADER_BYTES } from '../limits.js';
 import { StoreError } from '../store-error.js';
-import type { SegmentFiles } from './segment-files.js';
+import { slotOfName, type SegmentFiles } from './segment-files.js';
 import { decodeSegmentHeader } from './segment-header.js';
 import type { SegmentRow, SegmentTable } from './segment-table.js';
 
 /** Zeros are written in steps, so that other background work gets in between. */
 const ZERO_STEP_BYTES = 1024 * 1024;
 
-/** What a segment is taken for: data; holes and layer verbs; the start of a store. */
-export type SegmentUse = 'data' | 'holes' | 'opening';
+/** What a segment is taken for: data; blocks that the cleaner moves; holes and layer verbs; the start of a store. */
+export type SegmentUse = 'data' | 'moving' | 'holes' | 'opening';
 
 /** Segments that stay held back when one is taken. */
-const KEEP: Record<SegmentUse, number> = { data: RESERVE_SEGMENTS, holes: OPENING_SEGMENTS, opening: 0 };
+const KEEP: Record<SegmentUse, number> = {
+  data: RESERVE_SEGMENTS,
+  // What is cleaned comes back, so the cleaner may use what holes may.
+  moving: OPENING_SEGMENTS,
+  holes: OPENING_SEGMENTS,
+  opening: 0,
+};
 
 export interface SegmentPoolDependencies {
   readonly files: Files;
@@ -46,6 +52,11 @@ export class SegmentPool {
   readonly #ready: number[] = [];
   /** Ready segments whose blocks have been written before. */
   readonly #written = new Set<number>();
+  readonly #segmentsMax: number;
+  /** Segment files that there are, free ones too; null: not counted yet. */
+  #files: number | null = null;
+  /** Free slots without a file. */
+  readonly #removed = new Set<number>();
   #generation: number;
   #filling: Promise<void> | null = null;
   #closed = false;
@@ -53,11 +64,12 @@ export class SegmentPool {
   #zeroing: { readonly slot: number; cancel: boolean; done: Promise<void> } | null = null;
 
   constructor(
-    options: { directory: string; segmentBytes: number; generation: number },
+    options: { directory: string; segmentBytes: number; segmentsMax: number; generation: number },
     dependencies: SegmentPoolDependencies,
   ) {
     this.#directory = options.directory;
     this.#segmentBytes = options.segmentBytes;
+    this.#segmentsMax = options.segmentsMax;
     this.#generation = options.generation;
     this.#io = dependencies;
     for (const row of dependencies.table.rows()) if (row.state === 'ready') this.#addReady(row.slot);
@@ -70,8 +82,35 @@ export class SegmentPool {
     this.#ready.splice(at < 0 ? this.#ready.length : at, 0, slot);
   }
 
-  get readyCount(): number {
-    return this.#ready.length;
+  /** Whether one can be taken for this use without anything being cleaned. */
+  has(use: SegmentUse): boolean {
+    // Without a limit of its own the journal grows as the disk lets it, which only trying tells.
+    const room = Number.isFinite(this.#segmentsMax) ? Math.max(0, this.#segmentsMax - this.fileCount) : 0;
+    return this.#held + this.#freeFiles + room > KEEP[use];
+  }
+
+  /** Prepared segments. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Segments that data can still take without anything being cleaned, as far as the limit of the journal says. */
+  get spare(): number {
+    const ready = this.#held - RESERVE_SEGMENTS;
+    return ready + Math.max(0, this.#segmentsMax - (this.#files ?? 0)) + this.#freeFiles;
+  }
+
+  get segmentsMax(): number {
+    return this.#segmentsMax;
+  }
+
+  /** Segment files that there are, those included that hold nothing. */
+  get fileCount(): number {
+    return this.#files ?? this.#io.table.slots;
+  }
+
+  get #freeFiles(): number {
+    return this.#io.table.count('free') - this.#removed.size;
   }
 
   /** Whether as many are held back as must stay when one is taken for this use. */
@@ -158,20 +197,23 @@ export class SegmentPool {
   /** null: what is left of the disk is held back for something else. */
   async #prepare(): Promise<number | null> {
     const { files, segmentFiles, table, random } = this.#io;
+    await this.#countFiles();
     let slot = -1;
+    // One whose file is there costs no space.
     for (const row of table.rows()) {
-      if (row.state === 'free') {
-        slot = row.slot;
-        break;
-      }
+      if (row.state !== 'free' || (slot >= 0 && this.#removed.has(row.slot))) continue;
+      slot = row.slot;
+      if (!this.#removed.has(slot)) break;
     }
-    const recycled = slot >= 0;
+    const recycled = slot >= 0 && !this.#removed.has(slot);
+    if (!recycled && this.fileCount >= this.#segmentsMax) return null;
     if (!recycled && this.#held >= OPENING_SEGMENTS && !(await this.#io.mayGrow())) return null;
-    if (!recycled) slot = table.slots;
+    const known = slot >= 0;
+    if (!known) slot = table.slots;
     // 1. The file and its space. One that a crash left behind unregistered has no header yet and is taken over; one
     //    with a header belongs to somebody (another node's journal, copied here) and is left alone.
     let exists = await files.exists(segmentFiles.path(slot));
-    while (exists && !recycled && (await this.#hasHeader(slot))) {
+    while (exists && !known && (await this.#hasHeader(slot))) {
       slot += 1;
       exists = await files.exists(segmentFiles.path(slot));
     }
@@ -183,11 +225,15 @@ export class SegmentPool {
       await files.syncDirectory(this.#directory);
     } catch (thrown) {
       // Whatever part was allocated goes back, so that failing to make a segment does not eat the rest of the disk.
-      if (!recycled) await files.truncate(file, 0).catch(() => undefined);
+      // The file of a free slot counts as one without any from then on.
+      await files.truncate(file, 0).catch(() => undefined);
+      if (recycled) this.#removed.add(slot);
       // Nothing of it was in use, so nothing is lost: the next try begins with a file of which no failure is remembered.
       await segmentFiles.forget(slot).catch(() => undefined);
       throw thrown;
     }
+    if (!exists) this.#files = this.fileCount + 1;
+    this.#removed.delete(slot);
     // 3. Register last: from here on the slot counts as ready.
     const stamp = viewOf(random.bytes(8));
     this.#generation += 1;
@@ -199,6 +245,8 @@ export class SegmentPool {
       state: 'ready',
       firstSequence: 0,
       liveBytes: 0,
+      usedBytes: 0,
+      tier: 0,
     };
     //    In the table before: a checkpoint that runs meanwhile must not put the row of the old generation over this one.
     table.put(row);
@@ -208,8 +256,51 @@ export class SegmentPool {
       table.free(slot);
       throw thrown;
     }
-    if (recycled) this.#written.add(slot);
+    if (exists && recycled) this.#written.add(slot);
     return slot;
+  }
+
+  async #countFiles(): Promise<void> {
+    if (this.#files !== null) return;
+    const { files, table } = this.#io;
+    const present = new Set((await files.list(this.#directory)).map(slotOfName).filter((slot) => slot >= 0));
+    this.#files = present.size;
+    for (const row of table.rows()) if (row.state === 'free' && !present.has(row.slot)) this.#removed.add(row.slot);
+  }
+
+  /**
+   * Takes segments back of which nothing is live, nothing is replayed and nothing is read any more. A few files are kept
+   * for the next uses, whose blocks need no allocation; the rest goes back to the file system.
+   */
+  async release(slots: readonly number[]): Promise<void> {
+    while (this.#filling !== null) await this.#filling;
+    const releasing = this.#releaseNow(slots);
+    // No segment is prepared meanwhile: it might be one of these.
+    this.#filling = releasing.catch(() => undefined);
+    try {
+      await releasing;
+    } finally {
+      this.#filling = null;
+    }
+  }
+
+  async #releaseNow(slots: readonly number[]): Promise<void> {
+    const { files, segmentFiles, table } = this.#io;
+    await this.#countFiles();
+    for (const slot of slots) table.free(slot);
+    const surplus = [...table.rows()]
+      .filter((row) => row.state === 'free' && !this.#removed.has(row.slot))
+      .map((row) => row.slot)
+      .slice(FREE_FILES_MAX);
+    for (const slot of surplus) {
+      // First the row: a segment that is part of the chain has a file.
+      this.#removed.add(slot);
+      await this.#io.register(table.row(slot));
+      await segmentFiles.forget(slot);
+      await files.remove(segmentFiles.path(slot));
+      this.#files = this.fileCount - 1;
+    }
+    if (surplus.length > 0) await files.syncDirectory(this.#directory);
   }
 
   async #hasHeader(slot: number): Promise<boolean> {

@@ -3,9 +3,9 @@ import { SEGMENT_SLOTS_MAX } from '../limits.js';
 
 /**
  * free: its content means nothing. ready: registered under a fresh generation and preallocated, waiting to join the
- * chain. chain: part of the journal.
+ * chain. chain: part of the journal. cold: holds blocks that the cleaner moved; it is in no chain, and no start replays it.
  */
-export type SegmentState = 'free' | 'ready' | 'chain';
+export type SegmentState = 'free' | 'ready' | 'chain' | 'cold';
 
 export interface SegmentRow {
   readonly slot: number;
@@ -17,9 +17,13 @@ export interface SegmentRow {
   readonly firstSequence: number;
   /** Bytes of live sealed blocks; a hint, the map is the truth. */
   readonly liveBytes: number;
+  /** Where its records end; 0: not known, or it is still being appended to. */
+  readonly usedBytes: number;
+  /** cold: how often its blocks have been moved, at most COLD_TIERS; else 0. */
+  readonly tier: number;
 }
 
-const STATES: readonly SegmentState[] = ['free', 'ready', 'chain'];
+const STATES: readonly SegmentState[] = ['free', 'ready', 'chain', 'cold'];
 
 /** Every segment slot of the node, as columns by slot: what reads compare generations with. */
 export class SegmentTable {
@@ -30,6 +34,8 @@ export class SegmentTable {
   #state = new Uint8Array(64);
   #firstSequence = new Float64Array(64);
   #live = new Float64Array(64);
+  #used = new Float64Array(64);
+  #tier = new Uint8Array(64);
   #known = new Uint8Array(64);
   #changed = new Set<number>();
   #slots = 0;
@@ -53,6 +59,8 @@ export class SegmentTable {
       state: STATES[this.#state[slot]],
       firstSequence: this.#firstSequence[slot],
       liveBytes: this.#live[slot],
+      usedBytes: this.#used[slot],
+      tier: this.#tier[slot],
     };
   }
 
@@ -70,6 +78,8 @@ export class SegmentTable {
     this.#state[slot] = STATES.indexOf(row.state);
     this.#firstSequence[slot] = row.firstSequence;
     this.#live[slot] = row.liveBytes;
+    this.#used[slot] = row.usedBytes;
+    this.#tier[slot] = row.tier;
     this.#known[slot] = 1;
     this.#changed.add(slot);
   }
@@ -82,12 +92,34 @@ export class SegmentTable {
     this.#changed.add(slot);
   }
 
+  /** A ready segment takes blocks that the cleaner moves. */
+  chill(slot: number, tier: number): void {
+    assert(this.has(slot) && this.state(slot) === 'ready', 'only a ready segment is taken for moved blocks');
+    this.#state[slot] = STATES.indexOf('cold');
+    this.#tier[slot] = tier;
+    this.#changed.add(slot);
+  }
+
+  /** Where its records end, now that nothing is appended behind them, or so far. */
+  setUsed(slot: number, bytes: number): void {
+    this.#used[slot] = bytes;
+    this.#changed.add(slot);
+  }
+
+  /** What is live in it, counted. */
+  setLive(slot: number, bytes: number): void {
+    this.#live[slot] = bytes;
+    this.#changed.add(slot);
+  }
+
   /** Its content means nothing any more. */
   free(slot: number): void {
     assert(this.has(slot), 'a known slot is freed');
     this.#state[slot] = STATES.indexOf('free');
     this.#firstSequence[slot] = 0;
     this.#live[slot] = 0;
+    this.#used[slot] = 0;
+    this.#tier[slot] = 0;
     this.#changed.add(slot);
   }
 
@@ -135,6 +167,8 @@ export class SegmentTable {
     this.#state = grown(new Uint8Array(size), this.#state);
     this.#firstSequence = grown(new Float64Array(size), this.#firstSequence);
     this.#live = grown(new Float64Array(size), this.#live);
+    this.#used = grown(new Float64Array(size), this.#used);
+    this.#tier = grown(new Uint8Array(size), this.#tier);
     this.#known = grown(new Uint8Array(size), this.#known);
   }
 }

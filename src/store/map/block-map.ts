@@ -15,15 +15,6 @@ import type { MapRows } from './map-rows.js';
 /** Told of every byte that becomes live (positive) or dead (negative) in a segment. */
 export type LiveChange = (slot: number, bytes: number) => void;
 
-/** A leaf of a layer that is being merged, as its heir has taken it over in memory. */
-export interface TakenLeaf {
-  readonly leaf: number;
-  /** The heir's row; null when there was nothing to take. */
-  readonly row: number | null;
-  readonly dead: readonly number[];
-  readonly mapped: number;
-}
-
 /**
  * The map of all layers: block index to location. Published changes go into cached leaves; a leaf that is not in
  * memory is changed without being fetched (its other entries stay UNLOADED until the stored leaf is merged in), so a
@@ -359,6 +350,24 @@ export class BlockMap {
     }
   }
 
+  /** A row differs from what is stored; its newest change is at least of `sequence`. */
+  touch(row: number, sequence: number): void {
+    if (!this.cache.has(row, LeafFlag.DIRTY)) {
+      this.#dirty.push(row);
+      this.#dirtyCount += 1;
+    }
+    this.cache.changed(row, Math.max(this.cache.newestOf(row), sequence));
+  }
+
+  /** Lets go of a layer's row of a leaf, written or not. */
+  forget(layer: Layer, leaf: number): void {
+    const row = layer.leaves.get(leaf);
+    if (row === undefined) return;
+    if (this.cache.has(row, LeafFlag.DIRTY)) this.#dirtyCount -= 1;
+    layer.leaves.delete(leaf);
+    this.cache.release(row);
+  }
+
   /**
    * Publishes a DROP. A layer that others were made from is hidden; else nothing of it is live any more, and hidden ones
    * below it that nobody else was made from go with it. Returns what went; stored leaves are removed by the checkpoint.
@@ -418,61 +427,6 @@ export class BlockMap {
     layer.state = 'merged';
     this.views.release(layer);
     if (heir.parent === 0) this.views.release(heir);
-  }
-
-  /**
-   * Gives the heir the entries of a leaf that it has none of its own for. What both show stays the same, so views stay as
-   * they are. The stored leaves of both should have been prefetched. Returns the heir's row if it changed or must be
-   * stored, the locations that nobody shows once the layer's own leaf is gone, and how many it maps.
-   */
-  takeOver(layer: Layer, heir: Layer, leaf: number): TakenLeaf {
-    const dead: number[] = [];
-    if (!layer.leaves.has(leaf) || this.cache.has(layer.leaves.get(leaf) as number, LeafFlag.PARTIAL)) {
-      if (layer.filter.has(leaf)) this.install(layer, leaf);
-    }
-    const from = layer.leaves.get(leaf);
-    if (from === undefined) return { leaf, row: null, dead, mapped: 0 };
-    // A copy: making room for the heir's row may put this one out.
-    const base = this.cache.baseOf(from);
-    const given = this.cache.entriesOf(from).slice(base, base + LEAF_BLOCKS);
-    const newest = Math.max(this.cache.newestOf(from), layer.newest);
-    if (heir.filter.has(leaf)) this.install(heir, leaf);
-    let row = heir.leaves.get(leaf);
-    if (row === undefined) {
-      row = this.cache.allocate(heir.id, leaf, ABSENT);
-      heir.leaves.set(leaf, row);
-    }
-    const entries = this.cache.entriesOf(row);
-    const at = this.cache.baseOf(row);
-    let mapped = 0;
-    for (let n = 0; n < LEAF_BLOCKS; n += 1) {
-      if (given[n] === ABSENT) continue;
-      if (given[n] > 0) mapped += 1;
-      if (entries[at + n] === ABSENT) {
-        entries[at + n] = given[n];
-        if (given[n] > 0) heir.mappedBlocks += 1;
-      } else if (given[n] > 0 && entries[at + n] !== given[n]) {
-        dead.push(given[n]);
-      }
-    }
-    if (!this.cache.has(row, LeafFlag.DIRTY)) {
-      this.#dirty.push(row);
-      this.#dirtyCount += 1;
-    }
-    this.cache.changed(row, Math.max(this.cache.newestOf(row), newest));
-    return { leaf, row, dead, mapped };
-  }
-
-  /** A leaf of a merged layer is no longer stored: its row goes, and what nobody shows is dead. */
-  takenOver(layer: Layer, { leaf, dead, mapped }: TakenLeaf): void {
-    const unitBytes = layer.blockBytes / 64;
-    for (const location of dead) this.#live(slotOf(location), -storedUnitsOf(location) * unitBytes);
-    layer.mappedBlocks -= mapped;
-    const row = layer.leaves.get(leaf);
-    if (row === undefined) return;
-    if (this.cache.has(row, LeafFlag.DIRTY)) this.#dirtyCount -= 1;
-    layer.leaves.delete(leaf);
-    this.cache.release(row);
   }
 }
 

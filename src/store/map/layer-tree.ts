@@ -19,6 +19,15 @@ export function* chainOf(layers: Layers, layer: Layer): Generator<Layer> {
   for (let each: Layer | undefined = layer; each !== undefined; each = layers.get(each.parent)) yield each;
 }
 
+/** Whose entries may name the blocks that the journal says were written to a layer: it, its heir, or nobody. */
+export function holdersOf(layers: Layers, id: number): Layer[] {
+  let layer = layers.get(id);
+  while (layer?.state === 'merged') layer = layers.get(layer.heir);
+  if (layer === undefined || layer.gone) return [];
+  const heir = layer.state === 'merging' ? layers.get(layer.heir) : undefined;
+  return heir === undefined || heir.gone ? [layer] : [layer, heir];
+}
+
 /**
  * Hidden layers that one child alone is made from, with that child. A child that is itself being merged is left alone until
  * it is, and so is one that takes over somebody else: what is moved must not move on meanwhile.

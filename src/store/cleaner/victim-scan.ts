@@ -1,0 +1,89 @@
+import type { Checksums } from '../../io/block-keys.js';
+import type { Files } from '../../io/files.js';
+import { decodeRecordHeader, RECORD_HEADER_BYTES, RecordKind, type RecordHeader } from '../journal/record.js';
+import type { SegmentFiles } from '../journal/segment-files.js';
+import { SegmentWindow } from '../journal/segment-window.js';
+import type { SegmentTable } from '../journal/segment-table.js';
+import { RECORD_EXTENTS_MAX, SEGMENT_HEADER_BYTES } from '../limits.js';
+import { packLocation, WHOLE_STORED_UNITS } from '../location.js';
+
+/** The longest header that a record can have. */
+const HEADER_BYTES_MAX = RECORD_HEADER_BYTES + 16 * RECORD_EXTENTS_MAX;
+
+/** A sealed block as a record has it. */
+export interface FoundBlock {
+  /** The layer that the record names. */
+  readonly layer: number;
+  readonly block: number;
+  readonly location: number;
+  /** Where its stored bytes are in the bytes handed over. */
+  readonly at: number;
+}
+
+/** Reads a segment from front to back and tells every block that its records hold. */
+export class VictimScan {
+  readonly #io: { files: Files; segmentFiles: SegmentFiles; table: SegmentTable; checksums: Checksums };
+  readonly #window: SegmentWindow;
+  #unread = false;
+
+  constructor(dependencies: { files: Files; segmentFiles: SegmentFiles; table: SegmentTable; checksums: Checksums }) {
+    this.#io = dependencies;
+    this.#window = new SegmentWindow({
+      files: dependencies.files,
+      unread: () => {
+        this.#unread = true;
+      },
+    });
+  }
+
+  /**
+   * Hands over the blocks of one record after the other, with the bytes that hold them until the next turn. True when the
+   * records were whole up to where the segment is known to end: only then is everything known that lies in it.
+   */
+  async run(
+    slot: number,
+    record: (blockBytes: number, blocks: readonly FoundBlock[], bytes: Uint8Array) => Promise<boolean>,
+  ): Promise<boolean> {
+    const { segmentFiles, table, checksums } = this.#io;
+    const { usedBytes, stampLow, stampHigh } = table.row(slot);
+    const file = await segmentFiles.openIfThere(slot);
+    if (file === null) return false;
+    segmentFiles.pin(slot);
+    try {
+      this.#unread = false;
+      await this.#window.use(file, usedBytes);
+      const check = { stampLow, stampHigh, crc32c: checksums.crc32c.bind(checksums) };
+      let offset = SEGMENT_HEADER_BYTES;
+      while (offset < usedBytes) {
+        let at = await this.#window.at(offset, HEADER_BYTES_MAX);
+        const header = decodeRecordHeader(this.#window.bytes, at, usedBytes - offset, check);
+        if (header === null || this.#unread) return false;
+        if (header.kind === RecordKind.WRITE || header.kind === RecordKind.RELOCATE) {
+          at = await this.#window.at(offset, header.recordBytes);
+          const blocks = blocksOf(header, slot, offset, at);
+          if (!(await record(header.blockBytes, blocks, this.#window.bytes))) return false;
+        }
+        offset += header.recordBytes;
+      }
+      return offset === usedBytes && !this.#unread;
+    } finally {
+      segmentFiles.unpin(slot);
+    }
+  }
+}
+
+function blocksOf(header: RecordHeader, slot: number, offset: number, at: number): FoundBlock[] {
+  const unit = header.blockBytes / 64;
+  const stored = unit * WHOLE_STORED_UNITS;
+  const found: FoundBlock[] = [];
+  let payload = header.payloadOffset;
+  for (const { first, count, zeros, origin } of header.extents) {
+    if (zeros || origin) continue;
+    for (let n = 0; n < count; n += 1) {
+      const location = packLocation(slot, (offset + payload) / unit, WHOLE_STORED_UNITS);
+      found.push({ layer: header.layer, block: first + n, location, at: at + payload });
+      payload += stored;
+    }
+  }
+  return found;
+}
