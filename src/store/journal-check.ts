@@ -1,8 +1,9 @@
 import { viewOf } from '../base/bytes.js';
 import type { FileId } from '../io/files.js';
-import { BLOCK, storedBytesOf } from '../io/record-layout.js';
+import { BLOCK } from '../io/record-layout.js';
 import { damage, note, type ReportFinding } from './check-finding.js';
 import {
+  blocksIn,
   decodeRecordHeader,
   looksLikeRecord,
   RecordKind,
@@ -73,7 +74,7 @@ export class JournalCheck {
     const present = new Set(
       (await files.list(journalPath).catch(() => [])).map(slotOfName).filter((slot) => slot >= 0),
     );
-    const rows = [...recovered.table.rows()].filter(({ state }) => state === 'chain');
+    const rows = [...recovered.table.rows()].filter(({ state }) => state === 'chain' || state === 'cold');
     const headers = new Map<number, SegmentHeader | null>();
     for (const { slot } of rows) if (present.has(slot)) headers.set(slot, await this.#header(slot));
     for (const row of rows) {
@@ -133,6 +134,7 @@ export class JournalCheck {
     const { result } = this.#store.replayed;
     if (result?.last.slot === row.slot && result.last.generation === row.generation)
       return { end: result.cut, exact: true };
+    if (row.state === 'cold') return { end: row.usedBytes, exact: true };
     let after: SegmentHeader | null = null;
     for (const header of headers.values()) {
       const before = header?.predecessor;
@@ -140,7 +142,9 @@ export class JournalCheck {
       if (after === null || header.generation > after.generation) after = header;
     }
     const own = headers.get(row.slot)?.segmentBytes ?? SEGMENT_BYTES_MAX;
-    return after?.predecessor ? { end: after.predecessor.cut, exact: true } : { end: own, exact: false };
+    if (after?.predecessor) return { end: after.predecessor.cut, exact: true };
+    // What came next may have been freed.
+    return row.usedBytes > 0 ? { end: row.usedBytes, exact: true } : { end: own, exact: false };
   }
 
   async #segment(row: SegmentRow, { end, exact }: { end: number; exact: boolean }): Promise<void> {
@@ -214,19 +218,8 @@ export class JournalCheck {
     if (!owned || (header.kind !== RecordKind.WRITE && header.kind !== RecordKind.RELOCATE)) return;
     const length = header.recordBytes - header.payloadOffset;
     const whole = checksums.crc32c(bytes, offset + header.payloadOffset, length, 0) === header.payloadCrc;
-    if (header.kind !== RecordKind.WRITE) {
-      if (!whole)
-        this.#report(
-          damage(
-            `segment ${row.slot}`,
-            `the payload of the record at ${offset} is damaged`,
-            'its blocks are judged one by one when they are read',
-          ),
-        );
-      return;
-    }
     const bad = new Set<number>();
-    for (const { block, at } of blocksOf(offset, header)) {
+    for (const { block, at } of blocksIn(header, offset)) {
       this.#blocks += 1;
       if (!this.#headerIsRight(bytes, at, row.generation)) bad.add(block);
     }
@@ -254,7 +247,7 @@ export class JournalCheck {
     bad: ReadonlySet<number>,
   ): void {
     const subject = `segment ${slot}`;
-    const all = blocksOf(offset, header);
+    const all = blocksIn(header, offset);
     const known = all.filter(({ block }) => (judged ?? bad).has(block));
     const live = known.filter(({ block, at }) => this.#isLive(header, slot, block, at));
     const name = this.#nameOf(header.layer);
@@ -302,19 +295,6 @@ export class JournalCheck {
       return false;
     }
   }
-}
-
-/** The sealed blocks of a WRITE and where each lies in its segment. */
-export function blocksOf(offset: number, header: RecordHeader): { block: number; at: number }[] {
-  const found: { block: number; at: number }[] = [];
-  let at = offset + header.payloadOffset;
-  for (const { first, count, zeros } of header.extents) {
-    for (let n = 0; n < count && !zeros; n += 1) {
-      found.push({ block: first + n, at });
-      at += storedBytesOf(header.blockBytes);
-    }
-  }
-  return found;
 }
 
 /** Where the next valid record begins; -1: nowhere. */

@@ -3,6 +3,7 @@ import { leafSlices } from './layer-comparison.js';
 import { LEAF_BLOCKS } from './limits.js';
 import { offsetUnitsOf, slotOf, storedUnitsOf } from './location.js';
 import { childrenOf } from './map/layer-tree.js';
+import type { SegmentState } from './journal/segment-table.js';
 import type { Layer } from './map/layer.js';
 import { decodeLeaf, mappedIn } from './map/leaf-codec.js';
 import { indexOfKey, leavesOf, type KeyRange } from './map/map-keys.js';
@@ -18,6 +19,8 @@ export interface MapFacts {
 }
 
 const ROWS_STEP = 512;
+/** Segments that blocks may lie in. */
+const HOLDING: ReadonlySet<SegmentState> = new Set(['chain', 'cold']);
 
 /**
  * Holds the map to itself and to the journal: each stored leaf, which of them the filters know, what is counted, who descends
@@ -164,7 +167,7 @@ async function checkEntries(
           const slot = slotOf(entry);
           const stored = storedUnitsOf(entry) * unit;
           live.set(slot, (live.get(slot) ?? 0) + stored);
-          const there = table.has(slot) && table.state(slot) === 'chain' && offsetUnitsOf(entry) * unit > 0;
+          const there = table.has(slot) && HOLDING.has(table.state(slot)) && offsetUnitsOf(entry) * unit > 0;
           if (!there) lost.set(slot, (lost.get(slot) ?? 0) + 1);
         }
       }
@@ -182,7 +185,7 @@ async function checkEntries(
   let drift = 0;
   let segments = 0;
   for (const { slot, state, liveBytes } of table.rows()) {
-    if (state !== 'chain' || liveBytes === (live.get(slot) ?? 0)) continue;
+    if (!HOLDING.has(state) || liveBytes === (live.get(slot) ?? 0)) continue;
     drift += Math.abs(liveBytes - (live.get(slot) ?? 0));
     segments += 1;
   }

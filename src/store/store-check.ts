@@ -2,7 +2,8 @@ import type { BlockKeys, KeyringId } from '../io/block-keys.js';
 import { OpenBatch, OpenStatus } from '../io/open-batch.js';
 import { storedBytesOf } from '../io/record-layout.js';
 import { damage, type ReportFinding } from './check-finding.js';
-import { blocksOf, JournalCheck, type JournalFacts, type SuspectRecord } from './journal-check.js';
+import { JournalCheck, type JournalFacts, type SuspectRecord } from './journal-check.js';
+import { blocksIn } from './journal/record.js';
 import { checkMap, type MapFacts } from './map-check.js';
 import {
   openOffline,
@@ -130,7 +131,7 @@ async function openRecord(
   batch.destinations.push(new Uint8Array(blockBytes));
   const file = await store.segmentFiles.open(slot);
   const generation = store.recovered.table.generations[slot];
-  const blocks = blocksOf(offset, header);
+  const blocks = blocksIn(header, offset);
   for (const { block, at } of blocks) {
     batch.add(file, at, storedBytesOf(blockBytes), generation, block, keyring, 0, 0, blockBytes);
   }

@@ -1,6 +1,6 @@
 import type { Checksums } from '../../io/block-keys.js';
 import type { Files } from '../../io/files.js';
-import { decodeRecordHeader, RECORD_HEADER_BYTES, RecordKind, type RecordHeader } from '../journal/record.js';
+import { blocksIn, decodeRecordHeader, RECORD_HEADER_BYTES, RecordKind, type RecordHeader } from '../journal/record.js';
 import type { SegmentFiles } from '../journal/segment-files.js';
 import { SegmentWindow } from '../journal/segment-window.js';
 import type { SegmentTable } from '../journal/segment-table.js';
@@ -74,16 +74,10 @@ export class VictimScan {
 
 function blocksOf(header: RecordHeader, slot: number, offset: number, at: number): FoundBlock[] {
   const unit = header.blockBytes / 64;
-  const stored = unit * WHOLE_STORED_UNITS;
-  const found: FoundBlock[] = [];
-  let payload = header.payloadOffset;
-  for (const { first, count, zeros, origin } of header.extents) {
-    if (zeros || origin) continue;
-    for (let n = 0; n < count; n += 1) {
-      const location = packLocation(slot, (offset + payload) / unit, WHOLE_STORED_UNITS);
-      found.push({ layer: header.layer, block: first + n, location, at: at + payload });
-      payload += stored;
-    }
-  }
-  return found;
+  return blocksIn(header, 0).map(({ block, at: inRecord }) => ({
+    layer: header.layer,
+    block,
+    location: packLocation(slot, (offset + inRecord) / unit, WHOLE_STORED_UNITS),
+    at: at + inRecord,
+  }));
 }

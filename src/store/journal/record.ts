@@ -40,7 +40,7 @@
  */
 import { assert } from '../../base/assert.js';
 import { getU64, putU64, viewOf } from '../../base/bytes.js';
-import { RECORD } from '../../io/record-layout.js';
+import { RECORD, storedBytesOf } from '../../io/record-layout.js';
 import { RECORD_ALIGN_BYTES, RECORD_BYTES_MAX, RECORD_EXTENTS_MAX } from '../limits.js';
 
 export const RecordKind = {
@@ -121,6 +121,20 @@ export interface RecordExtent {
 
 export function headerBytesOf(extentCount: number): number {
   return RECORD_HEADER_BYTES + EXTENT_BYTES * extentCount;
+}
+
+/** The sealed blocks of a WRITE or RELOCATE, and where each lies when the record starts at `offset`. */
+export function blocksIn(header: RecordHeader, offset: number): { block: number; at: number }[] {
+  const found: { block: number; at: number }[] = [];
+  let at = offset + header.payloadOffset;
+  for (const { first, count, zeros, origin } of header.extents) {
+    if (zeros || origin) continue;
+    for (let n = 0; n < count; n += 1) {
+      found.push({ block: first + n, at });
+      at += storedBytesOf(header.blockBytes);
+    }
+  }
+  return found;
 }
 
 /** Writes the header at `at`; the bytes must be zeroed. Checksums are left to the sealing kernel. */
