@@ -150,7 +150,8 @@ export class Cleaner {
   async #step(thorough: boolean): Promise<boolean> {
     const { checkpointer, journal } = this.#io;
     let victim = this.#policy.next(thorough, this.#unfit());
-    if (victim === null && checkpointer.generation < journal.position.generation && !this.#policy.lean) {
+    const behind = checkpointer.generation < journal.position.generation;
+    if (victim === null && behind && !(thorough && this.#policy.lean)) {
       // What a start would replay cannot be freed; with a newer checkpoint less would be.
       await checkpointer.run();
       victim = this.#policy.next(thorough, this.#unfit());
