@@ -204,6 +204,7 @@ function settingsOf(entries: readonly ConfigEntry[], workingFolder: string): Nod
     nbd: endpoint('nbd.address'),
     nbdTls,
     insecureNbd: text('nbd.insecure') === 'true',
+    nbdBusyPoll: text('nbd.busy_poll') === 'on',
     nbdSocket: path('nbd.socket') || join(storagePath, 'run', 'nbd.sock'),
     metrics: endpoint('daemon.metrics_address'),
     keyProvider: keyProviderOf(entries, workingFolder),

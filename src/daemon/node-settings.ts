@@ -29,6 +29,7 @@ export interface NodeSettings {
   readonly nbdTls: TlsFiles | null;
   /** A TCP address that is not loopback may be served without TLS. */
   readonly insecureNbd: boolean;
+  readonly nbdBusyPoll: boolean;
   /** Absolute path of the NBD socket. */
   readonly nbdSocket: string;
   /** null: no metrics are served. */

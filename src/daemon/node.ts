@@ -248,8 +248,9 @@ export class Node implements Closable {
 
   async #serveNbd(exports: NbdExports, plane: ControlPlane): Promise<void> {
     const { clock, log } = this.#io;
-    const { nbdTls } = this.#settings;
-    const nbd = new NbdServer(nbdTls === null ? {} : { tls: await readNbdTls(nbdTls) }, {
+    const { nbdTls, nbdBusyPoll: busyPoll } = this.#settings;
+    const options = nbdTls === null ? { busyPoll } : { busyPoll, tls: await readNbdTls(nbdTls) };
+    const nbd = new NbdServer(options, {
       exports: exports.directory,
       clock,
       events: new NbdEvents({ events: plane.events, log }),

@@ -229,6 +229,10 @@ export const SETTINGS: readonly Setting[] = [
       check: oneOf(['true', 'false']),
     },
   ),
+  setting('nbd.busy_poll', 'nbd-busy-poll', 'on|off', 'stay awake between requests that come in quick succession', {
+    fallback: 'on',
+    check: oneOf(['on', 'off']),
+  }),
   setting('nbd.tls_certificate', 'nbd-tls-cert', 'FILE', 'NBD: certificate (PEM); clients must then use TLS over TCP'),
   setting('nbd.tls_key', 'nbd-tls-key', 'FILE', 'NBD: its key (PEM)'),
   setting('nbd.tls_client_ca', 'nbd-tls-ca', 'FILE', 'NBD: clients must show a certificate that this one signed (PEM)'),

@@ -60,6 +60,14 @@ export const PAYLOAD_IN_CHUNK_BYTES_MAX = 64 * KIB;
 export const RECEIVE_ROOM_BYTES_MIN = PAYLOAD_IN_CHUNK_BYTES_MAX + 4 * KIB;
 /** Replies are handed to the socket when this much is ready, also in the middle of a turn. */
 export const FLUSH_BYTES = 256 * KIB;
+/**
+ * How long the event loop stays awake for the next request: what a client on the same machine needs to take an answer
+ * and ask again, when both are woken for that (100 us in a virtual machine). An fdatasync takes longer, and its thread
+ * may want the core that polling would keep.
+ */
+export const BUSY_POLL_MS = 0.2;
+/** Only after so many answers that followed each other that quickly. */
+export const BUSY_POLL_ANSWERS_MIN = 8;
 
 export const DEFAULT_NBD_LIMITS: NbdLimits = {
   connectionsMax: 512,

@@ -3,6 +3,7 @@ import * as net from 'node:net';
 import { joinAddress } from '../base/address.js';
 import type { Clock } from '../base/clock.js';
 import { CloseStack, type Closable } from '../base/lifecycle.js';
+import { BusyPoll } from './busy-poll.js';
 import { ChunkPool } from './chunk-pool.js';
 import {
   isExportFault,
@@ -24,6 +25,8 @@ export interface NbdServerOptions {
   /** Those that shall differ from DEFAULT_NBD_LIMITS. */
   readonly limits?: Partial<NbdLimits>;
   readonly tls?: TlsOptions;
+  /** Whether the event loop stays awake for a client's next request; see BusyPoll. Without it: yes. */
+  readonly busyPoll?: boolean;
 }
 
 export interface NbdServerDependencies {
@@ -83,6 +86,7 @@ export class NbdServer implements Closable {
   readonly #events: Partial<NbdServerEvents>;
   readonly #duplicateDescriptor: ((fd: number) => number) | null;
   readonly #pool: ChunkPool;
+  readonly #poll: BusyPoll;
   readonly #sessions = new Set<Session>();
   /** Closing a listener takes effect at once; its callback would wait for the connections, which have an end of their own. */
   readonly #listeners = new CloseStack();
@@ -102,6 +106,7 @@ export class NbdServer implements Closable {
     this.#events = dependencies.events ?? {};
     this.#duplicateDescriptor = dependencies.duplicateDescriptor ?? null;
     this.#pool = new ChunkPool(this.#limits.poolBytesMax);
+    this.#poll = new BusyPoll(dependencies.clock, options.busyPoll ?? true);
   }
 
   /** The TCP addresses that it listens on, with the ports that the system picked. */
@@ -196,6 +201,7 @@ export class NbdServer implements Closable {
   /** Cuts all connections; resolves when the device owns no request of theirs. */
   async close(): Promise<void> {
     this.#move('closed');
+    this.#poll.stop();
     const listenersClosed = this.#listeners.close();
     const sessions = [...this.#sessions];
     for (const session of sessions) session.destroy('the server was closed');
@@ -243,6 +249,7 @@ export class NbdServer implements Closable {
       { limits: this.#limits, address: this.#addressOf(socket, transport), transport, tls },
       {
         pool: this.#pool,
+        poll: this.#poll,
         clock: this.#clock,
         terminator: this.#terminator,
         duplicateDescriptor: this.#duplicateDescriptor,

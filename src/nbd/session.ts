@@ -2,6 +2,7 @@ import type * as net from 'node:net';
 import { assert } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { ByteChannel } from './byte-channel.js';
+import type { BusyPoll } from './busy-poll.js';
 import type { ChunkPool } from './chunk-pool.js';
 import type { ClientIdentity, ExportFault, ExportListing, OpenedExport, Transport } from './export-directory.js';
 import type { FailedRequest } from './failure-reports.js';
@@ -22,6 +23,7 @@ export interface SessionOptions {
 
 export interface SessionDependencies {
   readonly pool: ChunkPool;
+  readonly poll: BusyPoll;
   readonly clock: Clock;
   /** Present whenever `tls` is not 'none'. */
   readonly terminator: TlsTerminator | null;
@@ -248,6 +250,7 @@ export class Session {
       { limits: this.#limits, chosen },
       {
         pool: this.#dependencies.pool,
+        poll: this.#dependencies.poll,
         clock: this.#dependencies.clock,
         requestFailed: (failed) => this.#events.requestFailed(this, failed),
         finished: (reason) => {

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.js';
 import { Operation, type BlockDevice, type DeviceFault } from '../device/block-device.js';
 import { faultOf } from '../device/device-error.js';
 import type { DeviceStatistics } from '../device/device-statistics.js';
+import type { BusyPoll } from './busy-poll.js';
 import type { ByteChannel, ChannelUser } from './byte-channel.js';
 import { capacityFor, type ChunkHolder, type ChunkPool } from './chunk-pool.js';
 import {
@@ -37,6 +38,7 @@ type State = 'serving' | 'draining' | 'finishing' | 'closed';
 export interface TransmissionDependencies {
   readonly pool: ChunkPool;
   readonly clock: Clock;
+  readonly poll: BusyPoll;
   /** At most `failureReportsPerSecondMax` a second. */
   requestFailed(failed: FailedRequest): void;
   /** Called once: the socket is closed and the device owns nothing of this session any more. */
@@ -56,8 +58,6 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   readonly #statistics: DeviceStatistics;
   readonly #contexts: readonly SelectedContext[];
   readonly #dependencies: TransmissionDependencies;
-  readonly #clock: Clock;
-  readonly #pool: ChunkPool;
   readonly #receive: ReceiveBuffer;
   readonly #output: ReplyOutput;
   readonly #replies: ReplyWriter;
@@ -95,8 +95,6 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     this.#statistics = opened.statistics;
     this.#contexts = contexts;
     this.#dependencies = dependencies;
-    this.#clock = dependencies.clock;
-    this.#pool = dependencies.pool;
     this.#receive = new ReceiveBuffer(dependencies.pool, this);
     this.#output = new ReplyOutput(dependencies.pool, this);
     this.#replies = new ReplyWriter(this.#output, agreement.structuredReplies);
@@ -120,7 +118,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   drain(reason: string): void {
     if (this.#state !== 'serving') return;
     this.#reason = reason;
-    this.#move('draining');
+    this.#state = 'draining';
     this.#endWaiting('serve');
     this.#continue();
   }
@@ -162,7 +160,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
 
   closed(error: Error | null): void {
     if (error !== null && this.#state === 'serving') this.#reason = `the connection failed: ${error.message}`;
-    this.#move('closed');
+    this.#state = 'closed';
     this.#output.close();
     this.#receive.close();
     this.#awaitingPayload = null;
@@ -175,7 +173,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     if (fault?.code === 'CLOSED' && this.#state !== 'serving') this.#statistics.abandoned();
     else this.#count(request, fault);
     if (this.#state === 'closed') {
-      if (request.chunk !== null) this.#pool.release(request.chunk);
+      if (request.chunk !== null) this.#dependencies.pool.release(request.chunk);
       this.#recycle(request);
       this.#settleClosed();
       return;
@@ -187,13 +185,9 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   }
 
   #count({ operation, offsetBytes, lengthBytes, startedMs }: NbdRequest, fault: DeviceFault | null): void {
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#dependencies.clock.monotonicMs();
     this.#statistics.finished(operation, lengthBytes, nowMs - startedMs, fault !== null);
     if (fault !== null) this.#failures.report(nowMs, operation, offsetBytes, lengthBytes, fault);
-  }
-
-  #move(state: State): void {
-    this.#state = state;
   }
 
   /** What a throttled volume holds back is served when we end, not as slowly as it would be, or refused to who has gone. */
@@ -233,9 +227,14 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
 
   /** Nothing in flight, nothing unsent: an idle session holds no reply buffer, and one that should end does. */
   #settle(): void {
-    if (this.#inFlight > 0 || this.#output.unsentBytes > 0) return;
+    const { poll } = this.#dependencies;
+    if (this.#inFlight > 0 || this.#output.unsentBytes > 0) {
+      poll.rest();
+      return;
+    }
     this.#output.rest();
-    if (this.#state === 'draining') this.#finish(this.#reason);
+    if (this.#state === 'serving') poll.answered();
+    else if (this.#state === 'draining') this.#finish(this.#reason);
     else if (this.#state === 'finishing') this.#endConnection();
   }
 
@@ -243,7 +242,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   #finish(reason: string): void {
     if (this.#state === 'finishing' || this.#state === 'closed') return;
     this.#reason = reason;
-    this.#move('finishing');
+    this.#state = 'finishing';
     // What still arrives must be read and dropped: unread bytes would make the kernel reset the connection, and the
     // client would lose replies that it has not read yet.
     if (this.#isBlocked) {
@@ -257,9 +256,10 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     const channel = this.#channel;
     if (channel === null || this.#isEnding) return;
     this.#isEnding = true;
-    const cut = this.#clock.after(this.#limits.lingerMsMax, () => channel.destroy());
+    const { clock } = this.#dependencies;
+    const cut = clock.after(this.#limits.lingerMsMax, () => channel.destroy());
     channel.end(() => {
-      this.#clock.clear(cut);
+      clock.clear(cut);
       channel.destroy();
     });
   }
@@ -417,7 +417,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
       (answer) => this.#sendStatus(cookieHigh, cookieLow, answer),
       (thrown: unknown) => {
         const fault = faultOf(thrown);
-        this.#failures.report(this.#clock.monotonicMs(), null, offset, length, fault);
+        this.#failures.report(this.#dependencies.clock.monotonicMs(), null, offset, length, fault);
         this.#sendStatus(cookieHigh, cookieLow, toNbdErrno(fault, null));
       },
     );
@@ -449,7 +449,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
   }
 
   #completeOther(request: NbdRequest, fault: DeviceFault | null): void {
-    if (request.chunk !== null) this.#pool.release(request.chunk);
+    if (request.chunk !== null) this.#dependencies.pool.release(request.chunk);
     const errno = fault === null ? NBD_SUCCESS : toNbdErrno(fault, request.operation);
     this.#replies.status(request.cookieHigh, request.cookieLow, errno, -1);
   }
@@ -462,7 +462,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
     request.flags = requestFlagsOf(header.flags);
     request.cookieHigh = header.cookieHigh;
     request.cookieLow = header.cookieLow;
-    request.startedMs = this.#clock.monotonicMs();
+    request.startedMs = this.#dependencies.clock.monotonicMs();
     return request;
   }
 
@@ -493,7 +493,7 @@ export class Transmission implements ChannelUser, RequestOwner, ChunkHolder {
       this.#inFlight < limits.requestsInFlightMax &&
       unsentBytes < limits.outputBytesMax &&
       this.heldBytes + newBytes <= limits.sessionBytesMax &&
-      this.#pool.heldBytes + newBytes <= limits.serverBytesMax
+      this.#dependencies.pool.heldBytes + newBytes <= limits.serverBytesMax
     );
   }
 }
