@@ -1,6 +1,12 @@
-import { LEAF_BLOCKS, LEAF_BYTES } from '../limits.js';
+import { CACHED_LEAF_BYTES, LEAF_BLOCKS } from '../limits.js';
 
-const CHUNK_LEAVES = 1024;
+/**
+ * A chunk of 32 MiB: memory of that size comes from the kernel by itself, and page by page as it is touched, so that a
+ * chunk costs what is used of it and leaves no holes between other allocations.
+ */
+const CHUNK_BITS_MAX = 15;
+/** Rows become available so many at a time. */
+const GROWTH_ROWS = 1024;
 
 /** Flags of a cached leaf. */
 export const LeafFlag = {
@@ -26,6 +32,8 @@ export type Evicted = (layer: number, leaf: number, view: boolean) => void;
  */
 export class LeafCache {
   readonly #rowsMax: number;
+  /** Leaves of a chunk, as a power of two. */
+  readonly #chunkBits: number;
   readonly #evicted: Evicted;
   readonly #chunks: Float64Array[] = [];
   #flags = new Uint8Array(0);
@@ -42,7 +50,8 @@ export class LeafCache {
   #hand = 0;
 
   constructor(options: { cacheBytes: number }, evicted: Evicted) {
-    this.#rowsMax = Math.max(64, Math.floor(options.cacheBytes / LEAF_BYTES));
+    this.#rowsMax = Math.max(64, Math.floor(options.cacheBytes / CACHED_LEAF_BYTES));
+    this.#chunkBits = Math.min(CHUNK_BITS_MAX, Math.ceil(Math.log2(this.#rowsMax)));
     this.#evicted = evicted;
   }
 
@@ -51,16 +60,16 @@ export class LeafCache {
   }
 
   get bytes(): number {
-    return this.#used * LEAF_BYTES;
+    return this.#used * CACHED_LEAF_BYTES;
   }
 
   /** The typed array that holds a row; its entries start at `baseOf(row)`. */
   entriesOf(row: number): Float64Array {
-    return this.#chunks[Math.floor(row / CHUNK_LEAVES)];
+    return this.#chunks[row >>> this.#chunkBits];
   }
 
   baseOf(row: number): number {
-    return (row % CHUNK_LEAVES) * LEAF_BLOCKS;
+    return (row & ((1 << this.#chunkBits) - 1)) * LEAF_BLOCKS;
   }
 
   layerOf(row: number): number {
@@ -119,7 +128,7 @@ export class LeafCache {
     const free = this.#free.pop();
     if (free !== undefined) return free;
     const evicted = this.#rows >= this.#rowsMax ? this.#evict() : undefined;
-    return evicted ?? this.#addChunk();
+    return evicted ?? this.#addRows();
   }
 
   release(row: number): void {
@@ -149,22 +158,27 @@ export class LeafCache {
     return undefined;
   }
 
-  /** Adds a chunk of free rows and takes the first. */
-  #addChunk(): number {
+  /** Adds free rows and takes the first. */
+  #addRows(): number {
     const from = this.#rows;
-    this.#rows += CHUNK_LEAVES;
-    this.#chunks.push(new Float64Array(CHUNK_LEAVES * LEAF_BLOCKS));
+    if (from === this.#chunks.length << this.#chunkBits) this.#addChunk();
+    this.#rows = Math.min(from + GROWTH_ROWS, this.#chunks.length << this.#chunkBits);
+    for (let row = this.#rows - 1; row > from; row -= 1) this.#free.push(row);
+    return from;
+  }
+
+  #addChunk(): void {
+    this.#chunks.push(new Float64Array(LEAF_BLOCKS << this.#chunkBits));
+    const capacity = this.#chunks.length << this.#chunkBits;
     const grown = <T extends Float64Array | Uint8Array>(to: T, old: T): T => {
       to.set(old);
       return to;
     };
-    this.#flags = grown(new Uint8Array(this.#rows), this.#flags);
-    this.#layer = grown(new Float64Array(this.#rows), this.#layer);
-    this.#leaf = grown(new Float64Array(this.#rows), this.#leaf);
-    this.#newest = grown(new Float64Array(this.#rows), this.#newest);
-    this.#storedMapped = grown(new Uint8Array(this.#rows), this.#storedMapped);
-    this.#inUse = grown(new Uint8Array(this.#rows), this.#inUse);
-    for (let row = this.#rows - 1; row > from; row -= 1) this.#free.push(row);
-    return from;
+    this.#flags = grown(new Uint8Array(capacity), this.#flags);
+    this.#layer = grown(new Float64Array(capacity), this.#layer);
+    this.#leaf = grown(new Float64Array(capacity), this.#leaf);
+    this.#newest = grown(new Float64Array(capacity), this.#newest);
+    this.#storedMapped = grown(new Uint8Array(capacity), this.#storedMapped);
+    this.#inUse = grown(new Uint8Array(capacity), this.#inUse);
   }
 }
