@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Clock, Random } from '../base/clock.js';
 import { CloseStack } from '../base/lifecycle.js';
 import type { BlockKeys, Checksums } from '../io/block-keys.js';
-import { lockExisting } from '../io/existing-lock.js';
+import { lockExisting } from '../io/file-lock.js';
 import { FileError } from '../io/file-error.js';
 import type { Files } from '../io/files.js';
 import { plainBlocksOf } from '../control/volume-opener.js';

@@ -1,12 +1,11 @@
 import { close, constants, fstat, open } from 'node:fs';
 import { lstat, mkdir, open as openHandle, readdir, readFile, rename, rm, statfs, unlink } from 'node:fs/promises';
-import { constants as osConstants } from 'node:os';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { errnoOf } from '../base/errors.js';
 import { addon, type Outcome } from './addon.js';
-import { FileError } from './file-error.js';
 import { fileErrorOfErrno, fileErrorOfThrown } from './file-fault.js';
+import { lockFile } from './file-lock.js';
 import type { FileId, FileLock, Files, OpenMode, SpaceReport } from './files.js';
 import { OpenStatus, type OpenBatch } from './open-batch.js';
 import type { SealBatch } from './seal-batch.js';
@@ -119,24 +118,8 @@ export class NativeFiles implements Files {
     return { freeBytes: facts.bavail * facts.bsize, totalBytes: facts.blocks * facts.bsize };
   }
 
-  async lock(path: string): Promise<FileLock> {
-    const file = await named('open', path, openDescriptor(path, constants.O_RDWR | constants.O_CREAT, 0o600));
-    const outcome = addon.lockFile(file);
-    if (outcome < 0) {
-      await closeDescriptor(file);
-      if (-outcome === osConstants.errno.EWOULDBLOCK)
-        throw new FileError(`${path} is locked`, { code: 'LOCKED', path });
-      throw fileErrorOfErrno('lock', path, outcome);
-    }
-    let held = true;
-    return {
-      // The file stays: who removes it could remove the one that the next holder has just locked.
-      release: async () => {
-        if (!held) return;
-        held = false;
-        await named('close', path, closeDescriptor(file));
-      },
-    };
+  lock(path: string): Promise<FileLock> {
+    return lockFile(path);
   }
 
   read(file: FileId, offset: number, into: Uint8Array, intoOffset: number, length: number): Promise<number> {
