@@ -1,7 +1,7 @@
 import { viewOf } from '../base/bytes.js';
 import type { FileId } from '../io/files.js';
-import { BLOCK } from '../io/record-layout.js';
 import { damage, note, type ReportFinding } from './check-finding.js';
+import { isHeaderOf } from './journal/block-header.js';
 import {
   blocksIn,
   decodeRecordHeader,
@@ -221,21 +221,11 @@ export class JournalCheck {
     const bad = new Set<number>();
     for (const { block, at } of blocksIn(header, offset)) {
       this.#blocks += 1;
-      if (!this.#headerIsRight(bytes, at, row.generation)) bad.add(block);
+      if (!isHeaderOf(row.generation, bytes, at, this.#store.checksums)) bad.add(block);
     }
     if (whole && bad.size === 0) return;
     const judged = whole ? bad : await this.#judge({ slot: row.slot, offset, header });
     this.#tell(row.slot, offset, header, judged, bad);
-  }
-
-  #headerIsRight(bytes: Uint8Array, at: number, generation: number): boolean {
-    const view = viewOf(bytes);
-    if (at + BLOCK.HEADER_BYTES > bytes.length) return false;
-    const crc = this.#store.checksums.crc32c(bytes, at, BLOCK.HEADER_CRC_AT, 0);
-    if (crc !== view.getUint32(at + BLOCK.HEADER_CRC_AT, true)) return false;
-    const named =
-      view.getUint32(at + BLOCK.GENERATION_AT, true) + view.getUint16(at + BLOCK.GENERATION_AT + 4, true) * 2 ** 32;
-    return named === generation;
   }
 
   /** `judged` null: the blocks whose headers are right may be damaged as well. */

@@ -2,7 +2,7 @@
 import type { Engine } from './engine.js';
 import { COMPARISON_SLICE_LEAVES, LEAF_BLOCKS } from './limits.js';
 import { ABSENT } from './location.js';
-import type { Layer } from './map/layer.js';
+import { inheritedOf, type Layer } from './map/layer.js';
 import { chainOf, childrenOf } from './map/layer-tree.js';
 
 export interface BlockUsage {
@@ -38,10 +38,14 @@ export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage>
       for (const entry of map.views.shown(layer, leaf)) if (entry > 0) referencedBlocks += 1;
       const own = map.views.own(layer, leaf)?.slice();
       if (own === undefined) continue;
-      const hiding = children.map((child) => map.views.own(child, leaf)?.slice());
+      const hiding = children.map((child) => ({
+        end: inheritedOf(child, leaf),
+        entries: map.views.own(child, leaf)?.slice(),
+      }));
       for (let n = 0; n < LEAF_BLOCKS; n += 1) {
-        if (own[n] > 0 && hiding.every((entries) => entries !== undefined && entries[n] !== ABSENT))
+        if (own[n] > 0 && hiding.every(({ end, entries }) => n >= end || (entries?.[n] ?? ABSENT) !== ABSENT)) {
           exclusiveBlocks += 1;
+        }
       }
     }
   }
@@ -62,11 +66,10 @@ export async function differenceOf(
   const { map } = engine;
   const later = [...chainOf(map.layers, to)];
   const earlier = from === null ? [] : [...chainOf(map.layers, from)];
-  // What both descend from shows in both alike, unless one of the others hides it.
-  const apart = [
-    ...later.filter((layer) => !earlier.includes(layer)),
-    ...earlier.filter((layer) => !later.includes(layer)),
-  ];
+  // What both descend from shows in both alike, unless one of the others hides it or was made too small to show it all.
+  const apart = [...later, ...earlier].filter(
+    (layer) => !(later.includes(layer) && earlier.includes(layer)) || [...later, ...earlier].some(isCut),
+  );
   const ranges: { first: number; count: number; data: boolean }[] = [];
   for await (const leaves of leafSlices(engine, apart, [...later, ...earlier], Math.floor(firstBlock / LEAF_BLOCKS))) {
     map.demandOpen();
@@ -87,6 +90,11 @@ export async function differenceOf(
     }
   }
   return { ranges, next: null };
+}
+
+/** It has grown over blocks of its parent that it does not show. */
+function isCut({ parent, sizeBlocks, inheritedBlocks }: Layer): boolean {
+  return parent !== 0 && sizeBlocks > inheritedBlocks;
 }
 
 /** Leaves of which one of `holders` has entries, ascending, with what is stored of them in `readers` at hand. */

@@ -6,7 +6,7 @@ import type { SpaceReport as StoreSpace } from '../io/files.js';
 import type { Engine, EngineDependencies } from './engine.js';
 import { openEngine } from './engine-opening.js';
 import { Head, type HeadOptions } from './head.js';
-import { Cleaner } from './cleaner/cleaner.js';
+import { Cleaner, type CleanerWork } from './cleaner/cleaner.js';
 import { differenceOf, usageOf, type BlockUsage, type Difference } from './layer-comparison.js';
 import { LayerMerger, type MergeProgress } from './layer-merger.js';
 import { LayerVerbs } from './layer-verbs.js';
@@ -20,6 +20,7 @@ import {
 import type { Layer } from './map/layer.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
 import type { ScrubDependencies } from './scrub.js';
+import { spaceLeft } from './space-left.js';
 import { StoreError, type StoreFault } from './store-error.js';
 import { WriteQueue } from './write-queue.js';
 
@@ -146,12 +147,22 @@ export class Store implements Closable {
   }
 
   /** The engine, for reports; null while there is none. */
+  /** What the cleaner has done since the store was opened last. */
+  get cleanerWork(): CleanerWork {
+    return this.#cleaner?.work ?? { segments: 0, blocks: 0, bytes: 0 };
+  }
+
   get engine(): Engine | null {
     return this.#engine;
   }
 
   space(): Promise<StoreSpace> {
     return this.#io.files.space(this.#options.storagePath);
+  }
+
+  /** What volumes can still write, and of how much; what the disk says until the store is open. */
+  spaceLeft(disk: StoreSpace): StoreSpace {
+    return this.#engine === null ? disk : spaceLeft(this.#engine, disk, this.#options);
   }
 
   #become(state: StoreState, reason: string): void {

@@ -34,6 +34,8 @@ const layerSchema = z.object({
   parent: count,
   blockBytes: count,
   sizeBlocks: count,
+  // Older rows lack it: as much as the parent has.
+  inheritedBlocks: count.default(Number.MAX_SAFE_INTEGER),
   state: z.enum(['head', 'frozen', 'merging', 'merged', 'dropped']),
   // Format 1 has neither.
   hidden: z.boolean().default(false),

@@ -261,6 +261,7 @@ describe(`decoders of the map (${replayedWith})`, () => {
       parent: count,
       blockBytes: count,
       sizeBlocks: count,
+      inheritedBlocks: count,
       state: fc.constantFrom(
         'head' as const,
         'frozen' as const,

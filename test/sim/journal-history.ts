@@ -57,11 +57,12 @@ export class LayerHistory {
   }
 
   /** A child as it is born. The versions themselves are shared: who shows the same one shows the same write. */
-  bear(id: number, bornAt: number, follows: boolean): LayerHistory {
+  bear(id: number, bornAt: number, follows: boolean, sizeBlocks = this.sizeBlocks): LayerHistory {
     const { blockBytes, root } = this.birth;
     const { volume, volumeBornAt } = follows ? this.birth : { volume: id, volumeBornAt: bornAt };
     const child = new LayerHistory({ id, blockBytes, bornAt, parent: this.id, follows, volume, volumeBornAt, root });
-    for (const [block, versions] of this.blocks) child.blocks.set(block, [...versions]);
+    // A smaller one never shows what lies past its end, however it grows.
+    for (const [block, versions] of this.blocks) if (block < sizeBlocks) child.blocks.set(block, [...versions]);
     if (follows) child.sizes.push(...this.sizes);
     return child;
   }
@@ -242,7 +243,7 @@ export class JournalHistory {
       if (entry.other !== 0 && (parent === undefined || !parent.frozen || !parent.alive)) {
         return `record ${entry.sequence} makes layer ${entry.layer} from layer ${entry.other}, which is no snapshot`;
       }
-      layer = parent?.bear(entry.layer, entry.sequence, false) ?? LayerHistory.rootOf(entry);
+      layer = parent?.bear(entry.layer, entry.sequence, false, entry.sizeBlocks) ?? LayerHistory.rootOf(entry);
       this.layers.set(entry.layer, layer);
     }
     if (!layer.alive || layer.frozen) return `record ${entry.sequence} opens layer ${entry.layer} again`;

@@ -157,7 +157,7 @@ export class LayerSteps {
     const snapshots = this.#snapshots();
     if (snapshots.length === 0) return;
     const { id, blockBytes, sizeBlocks } = snapshots[snapshot % snapshots.length];
-    await this.create(blockBytes, sizeBlocks + moreBlocks, id);
+    await this.create(blockBytes, Math.max(1, sizeBlocks + moreBlocks), id);
   }
 
   /** A new child of a snapshot becomes the head of a volume that descends from it; the old head is dropped. */

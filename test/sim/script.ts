@@ -201,7 +201,7 @@ function randomAction(random: SeededRandom): Action {
       return { kind, volume, group, writes: random.below(3) > 0, wait: random.below(2) === 0 };
     }
     case 'clone':
-      return { kind, snapshot: volume, blocks: random.below(2) * random.below(200) };
+      return { kind, snapshot: volume, blocks: random.below(2) * (random.below(300) - 100) };
     case 'revert':
       return { kind, snapshot: volume, volume: random.below(65_536) };
     case 'discard':

@@ -21,9 +21,10 @@ class Model {
   readonly layers = new Map<LayerId, ModelLayer>();
   #last = 0;
 
-  born(id: LayerId, parent: LayerId | null): void {
+  born(id: LayerId, parent: LayerId | null, sizeBlocks = BLOCKS): void {
     const shows = parent === null ? new Float64Array(BLOCKS) : (this.layers.get(parent) as ModelLayer).shows.slice();
-    this.layers.set(id, { shows, parent, frozen: false });
+    // What a smaller clone does not have it never shows, however it grows.
+    this.layers.set(id, { shows: shows.fill(0, sizeBlocks), parent, frozen: false });
   }
 
   next(): number {
@@ -72,8 +73,10 @@ class Drive {
       await this.freeze([...new Set([this.pick(heads), this.pick(heads)])]);
     } else if (dice < 82 && frozen.length > 0) {
       const parent = this.pick(frozen);
-      const id = await this.world.manager.createLayer(BLOCK, BLOCKS * BLOCK, parent);
-      this.model.born(id, parent);
+      const sizeBlocks = this.random.below(2) === 0 ? BLOCKS : 1 + this.random.below(BLOCKS);
+      const id = await this.world.manager.createLayer(BLOCK, sizeBlocks * BLOCK, parent);
+      this.model.born(id, parent, sizeBlocks);
+      if (sizeBlocks < BLOCKS) await this.handle(id).expand(BLOCKS * BLOCK);
     } else if (dice < 90 && frozen.length > 0) {
       await this.drop(this.pick(frozen));
     } else if (dice < 93) {

@@ -5,6 +5,7 @@ import type { Checksums } from '../../io/block-keys.js';
 import type { Files } from '../../io/files.js';
 import type { Checkpointer } from '../checkpointer.js';
 import type { Journal } from '../journal/journal.js';
+import { ReadAhead } from '../journal/read-ahead.js';
 import type { SegmentFiles } from '../journal/segment-files.js';
 import type { SegmentPool } from '../journal/segment-pool.js';
 import type { SegmentRow, SegmentTable } from '../journal/segment-table.js';
@@ -17,12 +18,13 @@ import {
   LEAF_BLOCKS,
 } from '../limits.js';
 import type { BlockMap } from '../map/block-map.js';
-import type { LeafMoves, Move } from '../map/leaf-moves.js';
-import type { Layer } from '../map/layer.js';
+import type { LeafMoves } from '../map/leaf-moves.js';
 import { holdersOf } from '../map/layer-tree.js';
-import { ColdStream, type Copied } from './cold-stream.js';
+import { MovedBlocks } from '../map/moved-blocks.js';
+import { ColdStream } from './cold-stream.js';
 import { CleaningPolicy } from './cleaning-policy.js';
-import { VictimScan, type FoundBlock } from './victim-scan.js';
+import type { RecordBlocks } from './record-blocks.js';
+import { VictimScan } from './victim-scan.js';
 
 export interface CleanerDependencies {
   readonly files: Files;
@@ -38,6 +40,15 @@ export interface CleanerDependencies {
   readonly log: Log;
   /** Makes a segment's row durable. */
   readonly register: (row: SegmentRow) => Promise<void>;
+}
+
+/** What a cleaner has done. */
+export interface CleanerWork {
+  /** Victims that nothing lives in any more. */
+  readonly segments: number;
+  readonly blocks: number;
+  /** Appended for moved blocks, headers and padding included. */
+  readonly bytes: number;
 }
 
 /**
@@ -63,10 +74,13 @@ export class Cleaner {
   #closed = false;
   #timer: Timer | null = null;
   #appendedAtCheck = -1;
+  /** What the victims at hand held, and of the record at hand where its live blocks are in its bytes. */
+  readonly #moved = new MovedBlocks();
+  #at = new Int32Array(0);
   /** Blocks looked at since the event loop had its turn. */
   #turnBlocks = 0;
-  victims = 0;
-  movedBlocks = 0;
+  #victims = 0;
+  #movedBlocks = 0;
 
   constructor(options: { segmentBytes: number; nodeId: Uint8Array }, dependencies: CleanerDependencies) {
     this.#io = dependencies;
@@ -79,9 +93,13 @@ export class Cleaner {
     this.#arm();
   }
 
-  /** Bytes appended for moved blocks since start, headers and padding included. */
-  get appendedBytes(): number {
-    return this.#streams.reduce((sum, stream) => sum + stream.appendedBytes, 0);
+  /** Since the store was opened last. */
+  get work(): CleanerWork {
+    return {
+      segments: this.#victims,
+      blocks: this.#movedBlocks,
+      bytes: this.#streams.reduce((sum, stream) => sum + stream.appendedBytes, 0),
+    };
   }
 
   #arm(): void {
@@ -146,24 +164,30 @@ export class Cleaner {
     }
   }
 
-  /** Cleans one victim; false when none is worth it. `thorough`: for little gain too. */
+  /** Cleans the next victims; false when none is worth it. `thorough`: for little gain too. */
   async #step(thorough: boolean): Promise<boolean> {
     const { checkpointer, journal } = this.#io;
-    let victim = this.#policy.next(thorough, this.#unfit());
+    const unfit = this.#unfit();
+    let victim = this.#policy.next(thorough, unfit);
     const behind = checkpointer.generation < journal.position.generation;
     if (victim === null && behind && !(thorough && this.#policy.lean)) {
       // What a start would replay cannot be freed; with a newer checkpoint less would be.
       await checkpointer.run();
-      victim = this.#policy.next(thorough, this.#unfit());
+      victim = this.#policy.next(thorough, unfit);
     }
     if (victim === null) return false;
     // A victim takes at most one segment and gives one back.
     if (!this.#io.pool.has('moving')) await this.#free();
-    const outcome = await this.#clean(victim);
-    if (outcome === 'full') return false;
-    if (outcome === 'refused') this.#refused.set(victim.slot, victim.generation);
-    if (this.#emptied.size >= CLEANER_UNCHECKPOINTED_MAX) await this.#free();
-    return true;
+    const victims: SegmentRow[] = [];
+    while (victim !== null && this.#emptied.size + victims.length < CLEANER_UNCHECKPOINTED_MAX) {
+      victims.push(victim);
+      unfit.add(victim.slot);
+      victim = this.#policy.next(thorough, unfit);
+    }
+    const isFull = !(await this.#clean(victims));
+    const gained = this.#emptied.size > 0;
+    if (isFull || this.#emptied.size >= CLEANER_UNCHECKPOINTED_MAX) await this.#free();
+    return gained || !isFull;
   }
 
   #unfit(): Set<number> {
@@ -178,88 +202,119 @@ export class Cleaner {
     return unfit;
   }
 
-  /** Moves what is live of a victim. refused: it cannot be cleaned. full: there is no segment to move it to. */
-  async #clean(victim: SegmentRow): Promise<'emptied' | 'refused' | 'full'> {
-    const { log, table } = this.#io;
+  /**
+   * Moves what is live of some victims, with one sync for all of them. false when there was no segment to move it to: what was
+   * moved so far need not be moved by the next try.
+   */
+  async #clean(victims: readonly SegmentRow[]): Promise<boolean> {
+    const { files, segmentFiles, table } = this.#io;
+    const readAhead = new ReadAhead({ files, segmentFiles });
+    for (const { slot, usedBytes } of victims) readAhead.begin(slot, 0, usedBytes);
+    const whole: SegmentRow[] = [];
+    let isFull = false;
+    this.#moved.clear();
+    try {
+      for (const victim of victims) {
+        const outcome = await this.#copy(victim);
+        if (this.#closed) return false;
+        if (outcome === 'whole') whole.push(victim);
+        else if (outcome === 'bad') this.#refuse(victim);
+        isFull = outcome === 'full';
+        if (isFull) break;
+      }
+      for (const stream of this.#streams) await stream.sync();
+    } catch (thrown) {
+      for (const stream of this.#streams) await stream.close();
+      throw thrown;
+    } finally {
+      await readAhead.end();
+    }
+    await this.#publish();
+    for (const { slot, generation } of whole) {
+      table.setLive(slot, 0);
+      this.#emptied.set(slot, generation);
+      this.#victims += 1;
+    }
+    return !isFull;
+  }
+
+  #refuse({ slot, generation }: SegmentRow): void {
+    this.#refused.set(slot, generation);
+    this.#io.log.error(
+      { slot, generation },
+      'store: a segment cannot be read to its end, so its space is not given back; scrub the volumes',
+    );
+  }
+
+  /** Copies what is live of a victim. bad: part of it cannot be read, or is damaged. */
+  async #copy(victim: SegmentRow): Promise<'whole' | 'bad' | 'full'> {
+    const moved = this.#moved;
     const stream = this.#streams[Math.min(victim.tier, COLD_TIERS - 1)];
-    const copies: Copied[] = [];
-    let full = false;
-    const whole = await this.#scan.run(victim.slot, async (blockBytes, blocks, bytes) => {
-      for (const { found, holder } of await this.#live(blocks)) {
-        const copied: Copied = { layer: holder.id, block: found.block, from: found.location, to: 0 };
-        const outcome = await stream.add({ id: holder.id, blockBytes }, copied, bytes, found.at);
-        full = outcome === 'full';
-        if (outcome !== 'copied') return false;
-        copies.push(copied);
+    let isFull = false;
+    const isWhole = await this.#scan.run(victim.slot, async (found, bytes) => {
+      const first = moved.count;
+      await this.#listLive(found);
+      const { blockBytes } = found;
+      for (let place = first; place < moved.count; place += 1) {
+        if (!stream.fits(moved.layers[place], blockBytes) && !(await stream.makeFit(moved.layers[place], blockBytes))) {
+          isFull = true;
+        } else if (stream.add(moved, place, blockBytes, bytes, this.#at[place - first])) {
+          continue;
+        }
+        moved.count = place;
+        return false;
       }
       return !this.#closed;
     });
-    if (this.#closed) return 'refused';
-    await stream.sync();
-    await this.#publish(copies);
-    this.victims += 1;
-    if (whole) {
-      table.setLive(victim.slot, 0);
-      this.#emptied.set(victim.slot, victim.generation);
-      return 'emptied';
-    }
-    // What was moved so far need not be moved by the next try.
-    if (full) return 'full';
-    log.error(
-      { slot: victim.slot, generation: victim.generation },
-      'store: a segment cannot be read to its end, so its space is not given back; scrub the volumes',
-    );
-    return 'refused';
+    return isWhole ? 'whole' : isFull ? 'full' : 'bad';
   }
 
-  /** The blocks that the map says lie where the record has them. */
-  async #live(blocks: readonly FoundBlock[]): Promise<{ found: FoundBlock; holder: Layer }[]> {
+  /** Lists the blocks of a record that the map says lie where the record has them. */
+  async #listLive(found: RecordBlocks): Promise<void> {
     const { map, moves, clock } = this.#io;
-    this.#turnBlocks += blocks.length;
+    this.#turnBlocks += found.count;
     if (this.#turnBlocks >= CLEANER_TURN_BLOCKS) {
       this.#turnBlocks = 0;
       await new Promise<void>((resolve) => clock.endOfTurn(resolve));
     }
-    const [first] = blocks;
-    if (first === undefined) return [];
-    const holders = holdersOf(map.layers, first.layer);
-    if (holders.length === 0) return [];
+    const holders = holdersOf(map.layers, found.layer);
+    if (holders.length === 0) return;
     const cold = new Set<number>();
-    for (const { block } of blocks) {
-      const leaf = Math.floor(block / LEAF_BLOCKS);
-      if (holders.some((holder) => moves.isCold(holder, leaf))) cold.add(leaf);
+    for (let n = 0; n < found.count; n += 1) {
+      const leaf = Math.floor(found.blocks[n] / LEAF_BLOCKS);
+      for (const holder of holders) if (moves.isCold(holder, leaf)) cold.add(leaf);
     }
     if (cold.size > 0) await map.prefetchOwn(holders, [...cold]);
-    const live: { found: FoundBlock; holder: Layer }[] = [];
-    for (const found of blocks) {
-      const leaf = Math.floor(found.block / LEAF_BLOCKS);
-      const holder = holders.find((each) => moves.ownEntry(each, leaf, found.block % LEAF_BLOCKS) === found.location);
-      if (holder !== undefined) live.push({ found, holder });
+    if (this.#at.length < found.count) this.#at = new Int32Array(found.count);
+    let listed = 0;
+    for (let n = 0; n < found.count; n += 1) {
+      const block = found.blocks[n];
+      const leaf = Math.floor(block / LEAF_BLOCKS);
+      for (const holder of holders) {
+        if (moves.ownEntry(holder, leaf, block - leaf * LEAF_BLOCKS) !== found.locations[n]) continue;
+        this.#moved.add(holder.id, block, found.locations[n]);
+        this.#at[listed] = found.places[n];
+        listed += 1;
+        break;
+      }
     }
-    return live;
   }
 
-  async #publish(copies: readonly Copied[]): Promise<void> {
-    const { map, moves: own, clock, checkpointer } = this.#io;
-    const byLayer = new Map<number, Map<number, Move[]>>();
-    for (const { layer, block, from, to } of copies) {
-      const leaf = Math.floor(block / LEAF_BLOCKS);
-      let leaves = byLayer.get(layer);
-      if (leaves === undefined) byLayer.set(layer, (leaves = new Map<number, Move[]>()));
-      const moves = leaves.get(leaf);
-      const move = { n: block % LEAF_BLOCKS, from, to };
-      if (moves === undefined) leaves.set(leaf, [move]);
-      else moves.push(move);
-    }
-    for (const [id, leaves] of byLayer) {
-      const order = [...leaves.keys()].toSorted((a, b) => a - b);
-      for (let at = 0; at < order.length && !this.#closed; at += CLEANER_PUBLISH_LEAVES) {
-        const slice = order.slice(at, at + CLEANER_PUBLISH_LEAVES);
+  async #publish(): Promise<void> {
+    const { map, moves, clock, checkpointer } = this.#io;
+    for (const [id, leaves] of this.#moved.byLeaf()) {
+      for (let at = 0; at < leaves.length && !this.#closed; at += CLEANER_PUBLISH_LEAVES) {
+        const slice = leaves.slice(at, at + CLEANER_PUBLISH_LEAVES);
         if (map.dirtyLeaves > map.dirtyLeavesMax / 2) await checkpointer.run();
-        await map.prefetchOwn(holdersOf(map.layers, id), slice);
+        for (const holder of holdersOf(map.layers, id)) {
+          const cold = slice.filter(({ leaf }) => moves.isCold(holder, leaf)).map(({ leaf }) => leaf);
+          if (cold.length > 0) await map.prefetchOwn([holder], cold);
+        }
         // Asked again: the layer may have been merged, dropped or written to meanwhile.
         for (const holder of holdersOf(map.layers, id)) {
-          for (const leaf of slice) this.movedBlocks += own.relocate(holder, leaf, leaves.get(leaf) ?? []);
+          for (const { leaf, places } of slice) {
+            this.#movedBlocks += moves.relocate(holder, leaf, this.#moved, places);
+          }
         }
         await new Promise<void>((resolve) => clock.endOfTurn(resolve));
       }
@@ -297,6 +352,6 @@ export class Cleaner {
     this.#closed = true;
     if (this.#timer !== null) this.#io.clock.clear(this.#timer);
     await this.#running?.catch(() => undefined);
-    for (const stream of this.#streams) stream.close();
+    for (const stream of this.#streams) await stream.close();
   }
 }

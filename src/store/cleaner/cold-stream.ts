@@ -1,7 +1,6 @@
-import { viewOf } from '../../base/bytes.js';
 import type { Checksums } from '../../io/block-keys.js';
 import type { FileId, Files } from '../../io/files.js';
-import { BLOCK, storedBytesOf } from '../../io/record-layout.js';
+import { storedBytesOf } from '../../io/record-layout.js';
 import {
   encodeExtent,
   encodeOrigin,
@@ -12,12 +11,14 @@ import {
   sumRecord,
   type RecordFields,
 } from '../journal/record.js';
+import { isHeaderOf, putGeneration } from '../journal/block-header.js';
 import type { SegmentFiles } from '../journal/segment-files.js';
 import { encodeSegmentHeader } from '../journal/segment-header.js';
 import type { SegmentPool } from '../journal/segment-pool.js';
 import type { SegmentRow, SegmentTable } from '../journal/segment-table.js';
 import { PAGE_BYTES, RECORD_ALIGN_BYTES, SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES } from '../limits.js';
 import { offsetUnitsOf, packLocation, slotOf, WHOLE_STORED_UNITS } from '../location.js';
+import type { MovedBlocks } from '../map/moved-blocks.js';
 
 /** Blocks of one record: each may be a run of its own, with two extents. */
 const RECORD_BLOCKS_MAX = 256;
@@ -34,14 +35,6 @@ export interface ColdStreamDependencies {
   readonly register: (row: SegmentRow) => Promise<void>;
 }
 
-/** A sealed block that was copied: where it lay and where it lies. */
-export interface Copied {
-  readonly layer: number;
-  readonly block: number;
-  readonly from: number;
-  to: number;
-}
-
 /**
  * Segments of blocks that the cleaner moved, sealed as they are. They stand beside the chain: nothing is replayed from
  * them, because a block is published at its new place only once it is durable there, and its old place is given up only
@@ -56,10 +49,16 @@ export class ColdStream {
   #file = -1 as FileId;
   #offset = 0;
   #sequence = 1;
-  /** The record that is being gathered. */
+  /** The record that is being gathered, and the one that is being written. */
   #staging = new Uint8Array(0);
-  #rows: Copied[] = [];
-  #layer: { id: number; blockBytes: number } = { id: 0, blockBytes: 0 };
+  #outgoing = new Uint8Array(0);
+  #writing: Promise<void> = Promise.resolve();
+  /** What is gathered: places in the list of moved blocks. */
+  readonly #places = new Int32Array(RECORD_BLOCKS_MAX);
+  #count = 0;
+  #moved: MovedBlocks | null = null;
+  #layer = 0;
+  #blockBytes = 0;
   #unsynced: { slot: number; from: number; to: number }[] = [];
   /** All bytes appended, headers and padding included. */
   appendedBytes = 0;
@@ -79,55 +78,45 @@ export class ColdStream {
     return this.#slot;
   }
 
-  /**
-   * Copies a sealed block of `holder` that lies at `from`, whose stored bytes are at `at` of `bytes`. Its `to` is known
-   * after the next `sync`. bad: its header is damaged or of another generation, and such a block must stay where it is. full:
-   * there is no segment for it. Throws StoreError and FileError.
-   */
-  async add(
-    holder: { readonly id: number; readonly blockBytes: number },
-    copied: Copied,
-    bytes: Uint8Array,
-    at: number,
-  ): Promise<'copied' | 'bad' | 'full'> {
-    const { table, checksums } = this.#io;
-    const view = viewOf(bytes);
-    const generation =
-      view.getUint32(at + BLOCK.GENERATION_AT, true) + view.getUint16(at + BLOCK.GENERATION_AT + 4, true) * 2 ** 32;
-    const sum = view.getUint32(at + BLOCK.HEADER_CRC_AT, true);
-    if (generation !== table.generations[slotOf(copied.from)]) return 'bad';
-    if (checksums.crc32c(bytes, at, BLOCK.HEADER_CRC_AT, 0) !== sum) return 'bad';
-    const stored = storedBytesOf(holder.blockBytes);
-    if (this.#rows.length > 0 && (this.#layer.id !== holder.id || this.#rows.length === RECORD_BLOCKS_MAX)) {
-      await this.#flush(false);
-    }
-    if (this.#rows.length === 0 && !(await this.#open(holder.blockBytes))) return 'full';
+  /** Whether a block of this layer can be added as things are. */
+  fits(layer: number, blockBytes: number): boolean {
+    if (this.#slot < 0 || this.#count === RECORD_BLOCKS_MAX) return false;
+    if (this.#count > 0 && (this.#layer !== layer || this.#blockBytes !== blockBytes)) return false;
     const room = this.#segmentBytes - SEGMENT_TAIL_BYTES - this.#offset - HEADER_ROOM_BYTES;
-    if ((this.#rows.length + 1) * stored > room) {
-      await this.#flush(false);
-      await this.#seal();
-      if (!(await this.#open(holder.blockBytes))) return 'full';
-    }
-    this.#layer = holder;
-    const need = HEADER_ROOM_BYTES + RECORD_BLOCKS_MAX * stored + PAGE_BYTES;
-    if (this.#staging.length < need) this.#staging = new Uint8Array(need);
-    const to = HEADER_ROOM_BYTES + this.#rows.length * stored;
-    this.#staging.set(bytes.subarray(at, at + stored), to);
-    const own = table.generations[this.#slot];
-    const staged = viewOf(this.#staging);
-    staged.setUint32(to + BLOCK.GENERATION_AT, own % 2 ** 32, true);
-    staged.setUint16(to + BLOCK.GENERATION_AT + 4, Math.floor(own / 2 ** 32), true);
-    staged.setUint32(to + BLOCK.HEADER_CRC_AT, checksums.crc32c(this.#staging, to, BLOCK.HEADER_CRC_AT, 0), true);
-    this.#rows.push(copied);
-    return 'copied';
+    return (this.#count + 1) * storedBytesOf(blockBytes) <= room;
   }
 
-  /** Takes a segment if none is open; false when there is none for this. Its row is durable before a block lies in it. */
-  async #open(blockBytes: number): Promise<boolean> {
+  /** Makes a block of this layer fit; false when there is no segment for it. Throws StoreError and FileError. */
+  async makeFit(layer: number, blockBytes: number): Promise<boolean> {
+    await this.#flush(false);
+    if (!this.fits(layer, blockBytes)) await this.#seal();
+    return this.#slot >= 0 || (await this.#open());
+  }
+
+  /**
+   * Copies the sealed block at `place` of the list, whose stored bytes are at `at` of `bytes`, once it fits. Its new location
+   * is known after the next `sync`. false: its header is damaged or of another generation, and it must stay where it is.
+   */
+  add(moved: MovedBlocks, place: number, blockBytes: number, bytes: Uint8Array, at: number): boolean {
+    const { table, checksums } = this.#io;
+    if (!isHeaderOf(table.generations[slotOf(moved.from[place])], bytes, at, checksums)) return false;
+    const stored = storedBytesOf(blockBytes);
+    const need = HEADER_ROOM_BYTES + RECORD_BLOCKS_MAX * stored + PAGE_BYTES;
+    if (this.#staging.length < need) this.#staging = new Uint8Array(need);
+    const to = HEADER_ROOM_BYTES + this.#count * stored;
+    this.#staging.set(bytes.subarray(at, at + stored), to);
+    putGeneration(table.generations[this.#slot], this.#staging, to, checksums);
+    this.#moved = moved;
+    this.#layer = moved.layers[place];
+    this.#blockBytes = blockBytes;
+    this.#places[this.#count] = place;
+    this.#count += 1;
+    return true;
+  }
+
+  /** Takes a segment; false when there is none for this. Its row is durable before a block lies in it. */
+  async #open(): Promise<boolean> {
     const { files, segmentFiles, table, pool, checksums, register } = this.#io;
-    const least = HEADER_ROOM_BYTES + storedBytesOf(blockBytes) + SEGMENT_TAIL_BYTES;
-    if (this.#slot >= 0 && this.#segmentBytes - this.#offset < least) await this.#seal();
-    if (this.#slot >= 0) return true;
     const slot = await pool.take('moving');
     if (slot === null) return false;
     table.chill(slot, this.#tier);
@@ -161,19 +150,21 @@ export class ColdStream {
     this.#io.segmentFiles.unpin(slot);
   }
 
-  /** Lays the gathered record out and writes it; `toPage` makes it end with its page. */
+  /** Lays the gathered record out and begins to write it; `toPage` makes it end with its page. */
   async #flush(toPage: boolean): Promise<void> {
-    const rows = this.#rows;
-    if (rows.length === 0) return;
+    const moved = this.#moved;
+    if (moved === null || this.#count === 0) return;
+    await this.#writing;
     const { table, checksums, files } = this.#io;
-    const { blockBytes, id } = this.#layer;
+    const places = this.#places.subarray(0, this.#count);
+    const blockBytes = this.#blockBytes;
     const unit = blockBytes / 64;
     const stored = storedBytesOf(blockBytes);
-    const runs = runsOf(rows, stored / unit);
+    const runs = runsOf(moved, places, stored / unit);
     const align = Math.max(unit, RECORD_ALIGN_BYTES);
     const headerBytes = headerBytesOf(2 * runs.length);
     const payloadOffset = Math.ceil((this.#offset + headerBytes) / align) * align - this.#offset;
-    let recordBytes = payloadOffset + rows.length * stored;
+    let recordBytes = payloadOffset + places.length * stored;
     const over = (this.#offset + recordBytes) % PAGE_BYTES;
     const start = HEADER_ROOM_BYTES - payloadOffset;
     if (toPage && over > 0) {
@@ -183,7 +174,7 @@ export class ColdStream {
     this.#staging.fill(0, start, HEADER_ROOM_BYTES);
     const { stampLow, stampHigh } = table.row(this.#slot);
     const fields: RecordFields = {
-      ...{ kind: RecordKind.RELOCATE, stampLow, stampHigh, recordBytes, sequence: this.#sequence, layer: id },
+      ...{ kind: RecordKind.RELOCATE, stampLow, stampHigh, recordBytes, sequence: this.#sequence, layer: this.#layer },
       ...{ ordinal: 0, durableUpTo: 0, epoch: 0, extentCount: 2 * runs.length, payloadOffset, blockBytes },
       ...{ payloadCrc: 0, parent: 0 },
     };
@@ -195,16 +186,23 @@ export class ColdStream {
       at += 32;
     }
     sumRecord(this.#staging, start, fields, checksums.crc32c.bind(checksums));
-    for (const [n, row] of rows.entries()) {
-      row.to = packLocation(this.#slot, (this.#offset + payloadOffset + n * stored) / unit, WHOLE_STORED_UNITS);
+    for (const [n, place] of places.entries()) {
+      moved.to[place] = packLocation(
+        this.#slot,
+        (this.#offset + payloadOffset + n * stored) / unit,
+        WHOLE_STORED_UNITS,
+      );
     }
-    // A copy: the write is under way while the next record is gathered.
-    await files.write(this.#file, this.#offset, this.#staging.subarray(start, start + recordBytes));
+    const record = this.#staging.subarray(start, start + recordBytes);
+    this.#writing = files.write(this.#file, this.#offset, record);
+    // Told to whoever waits for it next.
+    this.#writing.catch(() => undefined);
+    [this.#staging, this.#outgoing] = [this.#outgoing, this.#staging];
     this.#unsynced.push({ slot: this.#slot, from: this.#offset, to: this.#offset + recordBytes });
     this.#offset += recordBytes;
     this.#sequence += 1;
     this.appendedBytes += recordBytes;
-    this.#rows = [];
+    this.#count = 0;
   }
 
   /** Everything added is durable, and the segments' rows say how far they are used. */
@@ -215,6 +213,7 @@ export class ColdStream {
 
   async #syncNow(): Promise<void> {
     const { files, segmentFiles, table, register } = this.#io;
+    await this.#writing;
     const unsynced = this.#unsynced;
     this.#unsynced = [];
     const ends = new Map<number, { from: number; to: number }>();
@@ -230,8 +229,12 @@ export class ColdStream {
     }
   }
 
-  /** Lets go of the open segment; what was not synced counts for nothing. */
-  close(): void {
+  /** Lets go of the open segment; what was not synced counts for nothing. Resolves when nothing is being written. */
+  async close(): Promise<void> {
+    await this.#writing.catch(() => undefined);
+    this.#writing = Promise.resolve();
+    this.#unsynced = [];
+    this.#count = 0;
     if (this.#slot >= 0) this.#io.segmentFiles.unpin(this.#slot);
     this.#slot = -1;
   }
@@ -244,17 +247,19 @@ interface Run {
 }
 
 /** Blocks that follow each other, and lay behind each other. */
-function runsOf(rows: readonly Copied[], step: number): Run[] {
+function runsOf(moved: MovedBlocks, places: Int32Array, step: number): Run[] {
   const runs: Run[] = [];
-  for (const { block, from } of rows) {
-    const last = runs.at(-1);
+  let last: Run | undefined;
+  for (const place of places) {
+    const block = moved.blocks[place];
+    const from = moved.from[place];
     const follows =
       last !== undefined &&
       last.first + last.count === block &&
       slotOf(last.from) === slotOf(from) &&
       offsetUnitsOf(last.from) + last.count * step === offsetUnitsOf(from);
-    if (follows) last.count += 1;
-    else runs.push({ first: block, count: 1, from });
+    if (follows && last !== undefined) last.count += 1;
+    else runs.push((last = { first: block, count: 1, from }));
   }
   return runs;
 }

@@ -1,29 +1,20 @@
 import type { Checksums } from '../../io/block-keys.js';
 import type { Files } from '../../io/files.js';
-import { blocksIn, decodeRecordHeader, RECORD_HEADER_BYTES, RecordKind, type RecordHeader } from '../journal/record.js';
+import { decodeRecordHeader, RECORD_HEADER_BYTES, RecordKind } from '../journal/record.js';
 import type { SegmentFiles } from '../journal/segment-files.js';
 import { SegmentWindow } from '../journal/segment-window.js';
 import type { SegmentTable } from '../journal/segment-table.js';
 import { RECORD_EXTENTS_MAX, SEGMENT_HEADER_BYTES } from '../limits.js';
-import { packLocation, WHOLE_STORED_UNITS } from '../location.js';
+import { RecordBlocks } from './record-blocks.js';
 
 /** The longest header that a record can have. */
 const HEADER_BYTES_MAX = RECORD_HEADER_BYTES + 16 * RECORD_EXTENTS_MAX;
-
-/** A sealed block as a record has it. */
-export interface FoundBlock {
-  /** The layer that the record names. */
-  readonly layer: number;
-  readonly block: number;
-  readonly location: number;
-  /** Where its stored bytes are in the bytes handed over. */
-  readonly at: number;
-}
 
 /** Reads a segment from front to back and tells every block that its records hold. */
 export class VictimScan {
   readonly #io: { files: Files; segmentFiles: SegmentFiles; table: SegmentTable; checksums: Checksums };
   readonly #window: SegmentWindow;
+  readonly #blocks = new RecordBlocks();
   #unread = false;
 
   constructor(dependencies: { files: Files; segmentFiles: SegmentFiles; table: SegmentTable; checksums: Checksums }) {
@@ -37,13 +28,10 @@ export class VictimScan {
   }
 
   /**
-   * Hands over the blocks of one record after the other, with the bytes that hold them until the next turn. True when the
+   * Hands over the blocks of one record after the other, with the bytes that hold them until the answer. True when the
    * records were whole up to where the segment is known to end: only then is everything known that lies in it.
    */
-  async run(
-    slot: number,
-    record: (blockBytes: number, blocks: readonly FoundBlock[], bytes: Uint8Array) => Promise<boolean>,
-  ): Promise<boolean> {
+  async run(slot: number, record: (blocks: RecordBlocks, bytes: Uint8Array) => Promise<boolean>): Promise<boolean> {
     const { segmentFiles, table, checksums } = this.#io;
     const { usedBytes, stampLow, stampHigh } = table.row(slot);
     const file = await segmentFiles.openIfThere(slot);
@@ -60,8 +48,8 @@ export class VictimScan {
         if (header === null || this.#unread) return false;
         if (header.kind === RecordKind.WRITE || header.kind === RecordKind.RELOCATE) {
           at = await this.#window.at(offset, header.recordBytes);
-          const blocks = blocksOf(header, slot, offset, at);
-          if (!(await record(header.blockBytes, blocks, this.#window.bytes))) return false;
+          this.#blocks.use(header, slot, offset, at);
+          if (!(await record(this.#blocks, this.#window.bytes))) return false;
         }
         offset += header.recordBytes;
       }
@@ -70,14 +58,4 @@ export class VictimScan {
       segmentFiles.unpin(slot);
     }
   }
-}
-
-function blocksOf(header: RecordHeader, slot: number, offset: number, at: number): FoundBlock[] {
-  const unit = header.blockBytes / 64;
-  return blocksIn(header, 0).map(({ block, at: inRecord }) => ({
-    layer: header.layer,
-    block,
-    location: packLocation(slot, (offset + inRecord) / unit, WHOLE_STORED_UNITS),
-    at: at + inRecord,
-  }));
 }

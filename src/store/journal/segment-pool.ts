@@ -84,20 +84,18 @@ export class SegmentPool {
 
   /** Whether one can be taken for this use without anything being cleaned. */
   has(use: SegmentUse): boolean {
-    // Without a limit of its own the journal grows as the disk lets it, which only trying tells.
-    const room = Number.isFinite(this.#segmentsMax) ? Math.max(0, this.#segmentsMax - this.fileCount) : 0;
-    return this.#held + this.#freeFiles + room > KEEP[use];
-  }
-
-  /** Prepared segments. */
-  get held(): number {
-    return this.#held;
+    return this.held + this.#unprepared > KEEP[use];
   }
 
   /** Segments that data can still take without anything being cleaned, as far as the limit of the journal says. */
   get spare(): number {
-    const ready = this.#held - RESERVE_SEGMENTS;
-    return ready + Math.max(0, this.#segmentsMax - (this.#files ?? 0)) + this.#freeFiles;
+    return this.held + this.#unprepared - RESERVE_SEGMENTS;
+  }
+
+  /** Segments that can be prepared for certain. Without a limit the journal grows as the disk lets it, which only trying tells. */
+  get #unprepared(): number {
+    const room = Number.isFinite(this.#segmentsMax) ? Math.max(0, this.#segmentsMax - this.fileCount) : 0;
+    return room + this.#freeFiles;
   }
 
   get segmentsMax(): number {
@@ -115,11 +113,11 @@ export class SegmentPool {
 
   /** Whether as many are held back as must stay when one is taken for this use. */
   holds(use: SegmentUse): boolean {
-    return this.#held >= KEEP[use];
+    return this.held >= KEEP[use];
   }
 
-  /** One that is being filled with zeros is held as well. */
-  get #held(): number {
+  /** Prepared segments; one that is being filled with zeros is held as well. */
+  get held(): number {
     return this.#ready.length + (this.#zeroing === null ? 0 : 1);
   }
 
@@ -207,7 +205,7 @@ export class SegmentPool {
     }
     const recycled = slot >= 0 && !this.#removed.has(slot);
     if (!recycled && this.fileCount >= this.#segmentsMax) return null;
-    if (!recycled && this.#held >= OPENING_SEGMENTS && !(await this.#io.mayGrow())) return null;
+    if (!recycled && this.held >= OPENING_SEGMENTS && !(await this.#io.mayGrow())) return null;
     const known = slot >= 0;
     if (!known) slot = table.slots;
     // 1. The file and its space. One that a crash left behind unregistered has no header yet and is taken over; one

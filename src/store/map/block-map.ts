@@ -3,7 +3,6 @@ import { DIRTY_SHARE_MAX, FILTER_LEAVES, LEAF_BLOCKS } from '../limits.js';
 import { ABSENT, HOLE, slotOf, storedUnitsOf, UNLOADED } from '../location.js';
 import { StoreError } from '../store-error.js';
 import { LeafCache, LeafFlag } from './leaf-cache.js';
-import { decodeLeaf, mappedIn } from './leaf-codec.js';
 import { LeafFetches } from './leaf-fetches.js';
 import { childrenOf } from './layer-tree.js';
 import { LayerViews } from './layer-views.js';
@@ -11,6 +10,7 @@ import { LeafFilter } from './leaf-filter.js';
 import { Layer, type LayerRow } from './layer.js';
 import { leafKey } from './map-keys.js';
 import type { MapRows } from './map-rows.js';
+import { readLeaf } from './stored-leaf.js';
 
 /** Told of every byte that becomes live (positive) or dead (negative) in a segment. */
 export type LiveChange = (slot: number, bytes: number) => void;
@@ -212,12 +212,16 @@ export class BlockMap {
       if (stored) this.cache.add(row, LeafFlag.PARTIAL);
       layer.leaves.set(leaf, row);
     }
-    if (!this.cache.has(row, LeafFlag.DIRTY)) {
-      this.#dirty.push(row);
-      this.#dirtyCount += 1;
-    }
+    this.#markDirty(row);
     this.cache.changed(row, sequence);
     return row;
+  }
+
+  #markDirty(row: number): void {
+    if (this.cache.has(row, LeafFlag.DIRTY)) return;
+    this.cache.add(row, LeafFlag.DIRTY);
+    this.#dirty.push(row);
+    this.#dirtyCount += 1;
   }
 
   /** Fetches what a layer shows in a leaf off the event loop; `done` gets the failure if a stored leaf is damaged. */
@@ -262,30 +266,25 @@ export class BlockMap {
     if (layer.gone) return;
     const row = layer.leaves.get(leaf);
     if (row !== undefined && !this.cache.has(row, LeafFlag.PARTIAL)) return;
-    const bytes = this.#rows.get(leafKey(layer.id, leaf));
-    if (bytes === null) {
-      throw new StoreError(`leaf ${leaf} of layer ${layer.id} is missing`, {
-        code: 'DAMAGED',
-        subject: `layer ${layer.id}`,
-      });
+    if (row !== undefined) {
+      this.#merge(layer, row);
+      return;
     }
-    if (row === undefined) {
-      const fresh = this.cache.allocate(layer.id, leaf, ABSENT);
-      if (!decodeLeaf(bytes, this.cache.entriesOf(fresh), this.cache.baseOf(fresh))) {
-        this.cache.release(fresh);
-        throw unreadable(layer.id, leaf);
-      }
-      this.cache.setStoredMapped(fresh, mappedIn(bytes));
-      layer.leaves.set(leaf, fresh);
-    } else {
-      this.#merge(layer, row, bytes);
+    const fresh = this.cache.allocate(layer.id, leaf, ABSENT);
+    try {
+      const mapped = readLeaf(this.#rows, layer.id, leaf, this.cache.entriesOf(fresh), this.cache.baseOf(fresh));
+      this.cache.setStoredMapped(fresh, mapped);
+    } catch (thrown) {
+      this.cache.release(fresh);
+      throw thrown;
     }
+    layer.leaves.set(leaf, fresh);
   }
 
   /** Fills UNLOADED entries from the stored leaf and settles the counters of those that were written over. */
-  #merge(layer: Layer, row: number, bytes: Uint8Array): void {
+  #merge(layer: Layer, row: number): void {
     const stored = new Float64Array(LEAF_BLOCKS);
-    if (!decodeLeaf(bytes, stored, 0)) throw unreadable(layer.id, this.cache.leafOf(row));
+    const mapped = readLeaf(this.#rows, layer.id, this.cache.leafOf(row), stored, 0);
     const unitBytes = layer.blockBytes / 64;
     const entries = this.cache.entriesOf(row);
     const base = this.cache.baseOf(row);
@@ -298,7 +297,7 @@ export class BlockMap {
         layer.mappedBlocks -= 1;
       }
     }
-    this.cache.setStoredMapped(row, mappedIn(bytes));
+    this.cache.setStoredMapped(row, mapped);
     this.cache.drop(row, LeafFlag.PARTIAL);
   }
 
@@ -331,11 +330,7 @@ export class BlockMap {
       this.cache.release(row);
       return;
     }
-    if (failed && !this.cache.has(row, LeafFlag.DIRTY)) {
-      this.cache.add(row, LeafFlag.DIRTY);
-      this.#dirty.push(row);
-      this.#dirtyCount += 1;
-    }
+    if (failed) this.#markDirty(row);
   }
 
   /** Publishes a BARRIER: heads freeze, and each gets a child that is the head now. Idempotent, as replay is. */
@@ -352,10 +347,7 @@ export class BlockMap {
 
   /** A row differs from what is stored; its newest change is at least of `sequence`. */
   touch(row: number, sequence: number): void {
-    if (!this.cache.has(row, LeafFlag.DIRTY)) {
-      this.#dirty.push(row);
-      this.#dirtyCount += 1;
-    }
+    this.#markDirty(row);
     this.cache.changed(row, Math.max(this.cache.newestOf(row), sequence));
   }
 
@@ -424,15 +416,9 @@ export class BlockMap {
   /** Nothing is left of the layer but its name: its heir stands where it stood. */
   endMerge(layer: Layer, heir: Layer): void {
     heir.parent = layer.parent;
+    heir.inheritedBlocks = Math.min(heir.inheritedBlocks, layer.inheritedBlocks);
     layer.state = 'merged';
     this.views.release(layer);
     if (heir.parent === 0) this.views.release(heir);
   }
-}
-
-function unreadable(layer: number, leaf: number): StoreError {
-  return new StoreError(`leaf ${leaf} of layer ${layer} is not readable`, {
-    code: 'DAMAGED',
-    subject: `layer ${layer}`,
-  });
 }

@@ -1,11 +1,10 @@
 import { LEAF_BLOCKS } from '../limits.js';
 import { ABSENT, UNLOADED } from '../location.js';
-import { StoreError } from '../store-error.js';
-import type { Layer } from './layer.js';
+import { inheritedOf, type Layer } from './layer.js';
 import { LeafFlag, type LeafCache } from './leaf-cache.js';
-import { decodeLeaf } from './leaf-codec.js';
 import { leafKey } from './map-keys.js';
 import type { MapRows } from './map-rows.js';
+import { readLeaf } from './stored-leaf.js';
 
 /**
  * What a layer with ancestors shows, leaf by leaf: its own entries, and under those that are absent what the nearest
@@ -71,14 +70,15 @@ export class LayerViews {
   shown(layer: Layer, leaf: number): Float64Array {
     const shown = new Float64Array(LEAF_BLOCKS);
     let open = LEAF_BLOCKS;
-    for (let each: Layer | undefined = layer; each !== undefined && open > 0; each = this.parentOf(each)) {
+    let end = LEAF_BLOCKS;
+    for (let each: Layer | undefined = layer; each !== undefined && open > 0 && end > 0; each = this.parentOf(each)) {
       const own = this.own(each, leaf);
-      if (own === null) continue;
-      for (let n = 0; n < LEAF_BLOCKS; n += 1) {
+      for (let n = 0; own !== null && n < end; n += 1) {
         if (shown[n] !== ABSENT || own[n] === ABSENT) continue;
         shown[n] = own[n];
         open -= 1;
       }
+      end = Math.min(end, inheritedOf(each, leaf));
     }
     return shown;
   }
@@ -88,25 +88,17 @@ export class LayerViews {
     const row = layer.leaves.get(leaf);
     if (row === undefined) {
       if (!layer.filter.has(leaf)) return null;
-      this.#read(layer, leaf);
+      readLeaf(this.#rows, layer.id, leaf, this.#stored, 0);
       return this.#stored;
     }
     const partial = this.#cache.has(row, LeafFlag.PARTIAL);
-    if (partial) this.#read(layer, leaf);
+    if (partial) readLeaf(this.#rows, layer.id, leaf, this.#stored, 0);
     const base = this.#cache.baseOf(row);
     const entries = this.#cache.entriesOf(row);
     for (let n = 0; n < LEAF_BLOCKS; n += 1) {
       if (!partial || entries[base + n] !== UNLOADED) this.#stored[n] = entries[base + n];
     }
     return this.#stored;
-  }
-
-  #read(layer: Layer, leaf: number): void {
-    const subject = `layer ${layer.id}`;
-    const bytes = this.#rows.get(leafKey(layer.id, leaf));
-    if (bytes === null) throw new StoreError(`leaf ${leaf} of ${subject} is missing`, { code: 'DAMAGED', subject });
-    if (decodeLeaf(bytes, this.#stored, 0)) return;
-    throw new StoreError(`leaf ${leaf} of ${subject} is not readable`, { code: 'DAMAGED', subject });
   }
 
   /** The layer's own entries [from, to) of a leaf were published: its view shows them. */

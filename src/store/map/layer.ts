@@ -1,3 +1,4 @@
+import { LEAF_BLOCKS } from '../limits.js';
 import { LeafFilter } from './leaf-filter.js';
 import { LeafIndex } from './leaf-index.js';
 
@@ -17,6 +18,8 @@ export interface LayerRow {
   readonly parent: number;
   readonly blockBytes: number;
   readonly sizeBlocks: number;
+  /** It shows that many blocks of its parent: its size at birth. What it has grown by since shows zeros. */
+  readonly inheritedBlocks: number;
   readonly state: LayerState;
   /** frozen, merging: dropped while others were made from it. It goes by itself once at most one of them is left. */
   readonly hidden: boolean;
@@ -34,6 +37,7 @@ export class Layer {
   parent: number;
   readonly blockBytes: number;
   sizeBlocks: number;
+  inheritedBlocks: number;
   state: LayerState;
   hidden: boolean;
   heir: number;
@@ -57,6 +61,7 @@ export class Layer {
     this.parent = row.parent;
     this.blockBytes = row.blockBytes;
     this.sizeBlocks = row.sizeBlocks;
+    this.inheritedBlocks = row.inheritedBlocks;
     this.state = row.state;
     this.hidden = row.hidden;
     this.heir = row.heir;
@@ -66,7 +71,11 @@ export class Layer {
 
   /** A new layer; `parent` 0: none. */
   static born(born: Pick<LayerRow, 'id' | 'parent' | 'blockBytes' | 'sizeBlocks'>, filter?: LeafFilter): Layer {
-    return new Layer({ ...born, state: 'head', hidden: false, heir: 0, damage: '', ordinal: 0 }, filter);
+    const inheritedBlocks = born.sizeBlocks;
+    return new Layer(
+      { ...born, inheritedBlocks, state: 'head', hidden: false, heir: 0, damage: '', ordinal: 0 },
+      filter,
+    );
   }
 
   /** Its blocks are nobody's, or another layer's. */
@@ -80,6 +89,7 @@ export class Layer {
       parent: this.parent,
       blockBytes: this.blockBytes,
       sizeBlocks: this.sizeBlocks,
+      inheritedBlocks: this.inheritedBlocks,
       state: this.state,
       hidden: this.hidden,
       heir: this.heir,
@@ -87,4 +97,9 @@ export class Layer {
       ordinal: this.ordinal,
     };
   }
+}
+
+/** How many entries of a leaf, from its first on, a layer shows of its parent. */
+export function inheritedOf(layer: Layer, leaf: number): number {
+  return Math.max(0, Math.min(LEAF_BLOCKS, layer.inheritedBlocks - leaf * LEAF_BLOCKS));
 }

@@ -1,15 +1,9 @@
 import { LEAF_BLOCKS } from '../limits.js';
 import { ABSENT, slotOf, storedUnitsOf, UNLOADED } from '../location.js';
 import type { BlockMap, LiveChange } from './block-map.js';
-import type { Layer } from './layer.js';
+import { inheritedOf, type Layer } from './layer.js';
 import { LeafFlag, type LeafCache } from './leaf-cache.js';
-
-/** A block that has moved: its place in its leaf, its old and its new location. */
-export interface Move {
-  readonly n: number;
-  readonly from: number;
-  readonly to: number;
-}
+import type { MovedBlocks } from './moved-blocks.js';
 
 /** A leaf of a layer that is being merged, as its heir has taken it over in memory. */
 export interface TakenLeaf {
@@ -33,28 +27,31 @@ export class LeafMoves {
   }
 
   /**
-   * Publishes that blocks of a leaf have moved: each entry that still says `from` says `to`. What is stored of the leaf
-   * should have been prefetched. The moved blocks are durable already, and the old ones are still there, so the leaf may be
+   * Publishes that blocks of a leaf have moved, those at `places` of the list: each entry that still says `from` says `to`.
+   * What is stored of the leaf should have been prefetched. The moved blocks are durable already, and the old ones are still there, so the leaf may be
    * stored at any time, and need not be before the next checkpoint. Returns how many entries changed.
    */
-  relocate(layer: Layer, leaf: number, moves: readonly Move[]): number {
+  relocate(layer: Layer, leaf: number, moved: MovedBlocks, places: Int32Array): number {
     if (layer.filter.has(leaf)) this.map.install(layer, leaf);
     const row = layer.leaves.get(leaf);
     if (row === undefined) return 0;
     const unitBytes = layer.blockBytes / 64;
     const entries = this.#cache.entriesOf(row);
     const base = this.#cache.baseOf(row);
-    let moved = 0;
-    for (const { n, from, to } of moves) {
+    let changed = 0;
+    for (const place of places) {
+      const n = moved.blocks[place] - leaf * LEAF_BLOCKS;
+      const from = moved.from[place];
+      const to = moved.to[place];
       if (entries[base + n] !== from) continue;
       entries[base + n] = to;
       this.#live(slotOf(from), -storedUnitsOf(from) * unitBytes);
       this.#live(slotOf(to), storedUnitsOf(to) * unitBytes);
       this.map.views.moved(leaf, n, from, to);
-      moved += 1;
+      changed += 1;
     }
-    if (moved > 0) this.map.touch(row, 0);
-    return moved;
+    if (changed > 0) this.map.touch(row, 0);
+    return changed;
   }
 
   /** Whether a layer's own entries of a leaf are stored, and not all in memory. */
@@ -97,11 +94,12 @@ export class LeafMoves {
     }
     const entries = this.#cache.entriesOf(row);
     const at = this.#cache.baseOf(row);
+    const inherited = inheritedOf(heir, leaf);
     let mapped = 0;
     for (let n = 0; n < LEAF_BLOCKS; n += 1) {
       if (given[n] === ABSENT) continue;
       if (given[n] > 0) mapped += 1;
-      if (entries[at + n] === ABSENT) {
+      if (entries[at + n] === ABSENT && n < inherited) {
         entries[at + n] = given[n];
         if (given[n] > 0) heir.mappedBlocks += 1;
       } else if (given[n] > 0 && entries[at + n] !== given[n]) {

@@ -1,0 +1,22 @@
+import type { SpaceReport } from '../io/files.js';
+import { storedBytesOf } from '../io/record-layout.js';
+import type { Engine } from './engine.js';
+import { COLD_TIERS, RESERVE_SEGMENTS } from './limits.js';
+
+/**
+ * What volumes can still write (bytes), and what that makes together with what they take. Dead blocks count as free: the
+ * cleaner gives them back. What is held back for trims, deletes, starts and the cleaner's own segments does not.
+ */
+export function spaceLeft(
+  { map, pool }: Pick<Engine, 'map' | 'pool'>,
+  disk: SpaceReport,
+  options: { readonly segmentBytes: number; readonly capacityBytes: number },
+): SpaceReport {
+  let live = 0;
+  for (const layer of map.layers.values()) {
+    if (!layer.gone) live += layer.mappedBlocks * storedBytesOf(layer.blockBytes);
+  }
+  const journal = Math.min(options.capacityBytes, disk.freeBytes + pool.fileCount * options.segmentBytes);
+  const totalBytes = Math.max(live, journal - (RESERVE_SEGMENTS + COLD_TIERS) * options.segmentBytes);
+  return { freeBytes: totalBytes - live, totalBytes };
+}
