@@ -28,6 +28,7 @@ import { StreamSender } from './snapshots/stream-sender.js';
 import { StreamTargets } from './snapshots/stream-targets.js';
 import { VolumeCloner } from './snapshots/volume-cloner.js';
 import { VolumeReverter } from './snapshots/volume-reverter.js';
+import { SpaceWatch } from './space-watch.js';
 import { StorageClasses } from './storage-classes.js';
 import { Transfers } from './transfers.js';
 import { VolumeChanger } from './volume-changer.js';
@@ -92,6 +93,7 @@ export class ControlPlane implements Closable {
   readonly #table: VolumeTable;
   readonly #dataKeys: DataKeys;
   readonly #opener: VolumeOpener;
+  readonly #spaceWatch: SpaceWatch;
   readonly #remover: VolumeRemover;
   readonly #retries: Retries;
   readonly #closing = new CloseStack();
@@ -128,6 +130,7 @@ export class ControlPlane implements Closable {
     );
     const cloner = new VolumeCloner({ ...base, ...parts, remover: parts.snapshotRemover, creator, opener });
     const reverter = new VolumeReverter({ ...base, ...parts, opener });
+    this.#spaceWatch = new SpaceWatch({ host, events, clock, log });
     this.events = events;
     this.classes = classes;
     this.qos = new QualityOfService({ table, policies, events });
@@ -174,6 +177,7 @@ export class ControlPlane implements Closable {
     this.#closing.push(this.volumes);
     this.#closing.push(this.#snapshotParts.snapshotRemover);
     this.#closing.push(this.schedules);
+    this.#closing.push(this.#spaceWatch);
     this.#findings = await startVolumes({
       meta,
       host,
@@ -186,6 +190,7 @@ export class ControlPlane implements Closable {
       retries: this.#retries,
     });
     this.schedules.start();
+    this.#spaceWatch.start();
     await this.scrubs.start();
     // Closed before the volumes that it reads.
     this.#closing.push(this.scrubs);
@@ -232,6 +237,7 @@ export class ControlPlane implements Closable {
       ...this.masterKeys.problems(),
       ...this.scrubs.problems(),
       ...this.schedules.problems(),
+      ...this.#spaceWatch.problems(),
     ];
     for (const record of this.#table.all()) {
       const problem = this.#problemOf(record);

@@ -88,6 +88,13 @@ export const SCRUB_LOOK_MS = 60_000;
 /** A scheduled scrub that failed is tried again after so long. */
 export const SCRUB_RETRY_MS = 3_600_000;
 
+/** Shares of the space for volumes at which it is said that it gets short. */
+export const SPACE_LEVELS = [0.8, 0.95] as const;
+/** A level is over when the share is this much below it. */
+export const SPACE_LEVEL_BACK = 0.02;
+/** How often it is looked how much space is left. */
+export const SPACE_WATCH_MS = 10_000;
+
 assert(2 * ROWS_PER_TRANSACTION <= TRANSACTION_OPERATIONS_MAX, 'rows and their names fit one transaction');
 assert(2 * SNAPSHOT_GROUP_MAX <= TRANSACTION_OPERATIONS_MAX, 'the rows of a group snapshot fit one transaction');
 assert(

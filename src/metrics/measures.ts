@@ -56,6 +56,8 @@ export interface StoreMeasure {
   readonly syncs: number;
   readonly syncMsSum: number;
   readonly syncBuckets: Float64Array;
+  /** Segments that the cleaner has emptied, blocks that it moved for that, and bytes that it appended for them. */
+  readonly cleaned: { readonly segments: number; readonly blocks: number; readonly bytes: number };
   readonly unauthenticBlocks: number;
 }
 

@@ -9,7 +9,13 @@ const ROWS: readonly Row[] = [
   ['galleonfs_store_journal_bytes', 'gauge', 'Disk space that the journal takes.', (s) => s.journalBytes],
   ['galleonfs_store_replay_bytes', 'gauge', 'Journal that a start would replay now.', (s) => s.replayBytes],
   ['galleonfs_store_free_bytes', 'gauge', 'Space that volumes can still write.', (s) => s.freeBytes],
-  ['galleonfs_store_total_bytes', 'gauge', 'Size of the disk under the storage path.', (s) => s.totalBytes],
+  ['galleonfs_store_total_bytes', 'gauge', 'Space for volumes, used and free.', (s) => s.totalBytes],
+  [
+    'galleonfs_store_used_ratio',
+    'gauge',
+    'Share of the space for volumes that is used; warned about from 0.8 and from 0.95 on.',
+    (s) => (s.totalBytes === 0 ? 0 : 1 - s.freeBytes / s.totalBytes),
+  ],
   ['galleonfs_store_appended_bytes_total', 'counter', 'Bytes appended to the journal.', (s) => s.appendedBytes],
   ['galleonfs_store_checkpoints_total', 'counter', 'Checkpoints of the map.', (s) => s.checkpoints],
   [
@@ -21,6 +27,24 @@ const ROWS: readonly Row[] = [
   ['galleonfs_store_map_cache_hits_total', 'counter', 'Map leaves found in memory.', (s) => s.mapCacheHits],
   ['galleonfs_store_map_cache_misses_total', 'counter', 'Map leaves fetched from disk.', (s) => s.mapCacheMisses],
   ['galleonfs_store_map_cache_bytes', 'gauge', 'Memory that cached leaves take.', (s) => s.mapCacheBytes],
+  [
+    'galleonfs_store_cleaned_segments_total',
+    'counter',
+    'Segments that the cleaner has emptied.',
+    (s) => s.cleaned.segments,
+  ],
+  [
+    'galleonfs_store_moved_blocks_total',
+    'counter',
+    'Live blocks that the cleaner has moved out of them.',
+    (s) => s.cleaned.blocks,
+  ],
+  [
+    'galleonfs_store_moved_bytes_total',
+    'counter',
+    'Bytes that the cleaner has appended, beside those appended for clients.',
+    (s) => s.cleaned.bytes,
+  ],
   [
     'galleonfs_store_unauthentic_blocks_total',
     'counter',

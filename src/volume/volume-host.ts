@@ -71,6 +71,7 @@ export interface StoreReport {
   readonly journalBytes: number;
   /** Journal that a start would replay now. */
   readonly replayBytes: number;
+  /** What volumes can still write, dead blocks included, and what that makes with what they take. */
   readonly freeBytes: number;
   readonly totalBytes: number;
   /** The line that the last recovery logged. */
@@ -85,6 +86,8 @@ export interface StoreReport {
   /** Sum of fdatasync latencies, milliseconds, and counts per bucket of LATENCY_BOUNDS_MS (plus one). */
   readonly syncMsSum: number;
   readonly syncBuckets: Float64Array;
+  /** Segments that the cleaner has emptied, blocks that it moved for that, and bytes that it appended for them. */
+  readonly cleaned: { readonly segments: number; readonly blocks: number; readonly bytes: number };
   /** Blocks that failed authentication since start. */
   readonly unauthenticBlocks: number;
 }

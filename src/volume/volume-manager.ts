@@ -124,12 +124,14 @@ export class VolumeManager implements VolumeHost, Closable {
     this.#refreshSpace();
     const engine = this.#store.engine;
     const layers = this.layers();
+    const space = this.#store.spaceLeft(this.#space);
     const common = {
       state: this.#store.state === 'opening' ? ('starting' as const) : this.#store.state,
       stateReason: this.#store.stateReason,
       liveBytes: layers.reduce((sum, layer) => sum + layer.allocatedBytes, 0),
-      freeBytes: this.#space.freeBytes,
-      totalBytes: this.#space.totalBytes,
+      freeBytes: space.freeBytes,
+      totalBytes: space.totalBytes,
+      cleaned: this.#store.cleanerWork,
       unauthenticBlocks: this.#store.badBlocks,
     };
     if (engine === null) {

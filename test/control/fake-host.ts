@@ -47,6 +47,7 @@ function shownBlock(layers: Layers, layer: FakeLayer, index: number): Uint8Array
 
 /** Layers in memory. It holds those that use it to the rules of the contract: epochs grow, keys are 32 bytes. */
 export class FakeHost implements VolumeHost {
+  space = { freeBytes: 1, totalBytes: 2 };
   readonly store = new Map<number, FakeLayer>();
   readonly handles = new Map<number, FakeHandle>();
   readonly #crash: CrashSwitch;
@@ -233,8 +234,7 @@ export class FakeHost implements VolumeHost {
       liveBytes: 0,
       journalBytes: 0,
       replayBytes: 0,
-      freeBytes: 1,
-      totalBytes: 2,
+      ...this.space,
       lastRecovery: 'nothing to replay',
       mapCacheHits: 0,
       mapCacheMisses: 0,
@@ -245,6 +245,7 @@ export class FakeHost implements VolumeHost {
       syncs: 0,
       syncMsSum: 0,
       syncBuckets: new Float64Array(LATENCY_BOUNDS_MS.length + 1),
+      cleaned: { segments: 0, blocks: 0, bytes: 0 },
       unauthenticBlocks: 0,
     };
   }

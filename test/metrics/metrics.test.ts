@@ -32,6 +32,7 @@ function storeMeasure(): StoreMeasure {
     syncs: 4,
     syncMsSum: 20_003,
     syncBuckets,
+    cleaned: { segments: 12, blocks: 13, bytes: 14 },
     unauthenticBlocks: 11,
   };
 }

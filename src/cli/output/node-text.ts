@@ -66,7 +66,7 @@ export function nodeFacts(status: NodeStatus, nowMs: number, output: Output): st
     ['exports', `${String(status.exports)}, ${String(status.connections)} connections`],
     ['live data', formatSize(status.liveBytes)],
     ['journal', `${formatSize(status.journalBytes)}, ${formatSize(status.replayBytes)} to replay at a start`],
-    ['disk', diskLine(status)],
+    ['space', diskLine(status)],
     ['last recovery', status.lastRecovery],
   ]);
   return [facts, ...problemLines(status.problems, nowMs, output)].join('\n');
@@ -84,9 +84,9 @@ export function healthText(status: NodeStatus, damaged: readonly string[], nowMs
   const lines = [
     `node     ${status.nodeId}: ${state}, up ${formatAge(nowMs - status.startedAtMs)}, ${health}`,
     `volumes  ${String(status.volumes)} (${formatSize(status.provisionedBytes)} promised, ` +
-      `${formatSize(status.liveBytes)} used), ${String(status.retainedVolumes)} retained`,
+      `${formatSize(status.liveBytes)} used${overcommit(status)}), ${String(status.retainedVolumes)} retained`,
     `exports  ${String(status.exports)}, ${String(status.connections)} clients connected`,
-    `disk     ${diskLine(status)}`,
+    `space    ${diskLine(status)}`,
   ];
   return [...lines, ...damaged, ...problemLines(problems, nowMs, output)].join('\n');
 }
@@ -100,6 +100,11 @@ function problemLines(problems: readonly Problem[], nowMs: number, output: Outpu
     if (problem.remedy !== '') lines.push(`    do: ${problem.remedy}`);
     return lines;
   });
+}
+
+/** Thin volumes may promise more than there is: fine until they are written. */
+function overcommit({ provisionedBytes, totalBytes }: NodeStatus): string {
+  return provisionedBytes > totalBytes ? ', more promised than there is' : '';
 }
 
 function diskLine(status: NodeStatus): string {
