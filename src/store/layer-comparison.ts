@@ -4,6 +4,7 @@ import { COMPARISON_SLICE_LEAVES, LEAF_BLOCKS } from './limits.js';
 import { ABSENT } from './location.js';
 import { inheritedOf, type Layer } from './map/layer.js';
 import { chainOf, childrenOf } from './map/layer-tree.js';
+import { StoreError } from './store-error.js';
 
 export interface BlockUsage {
   /** Blocks of its own that nothing made from it shows. */
@@ -25,7 +26,7 @@ export interface Difference {
   readonly next: number | null;
 }
 
-/** Blocks that a layer takes and shows. Exact when nothing changes meanwhile. Throws StoreError DAMAGED, CLOSED. */
+/** Blocks that a layer takes and shows. Exact when nothing changes meanwhile. Throws StoreError DAMAGED, CLOSED, UNKNOWN_LAYER. */
 export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage> {
   const { map } = engine;
   const chain = [...chainOf(map.layers, layer)];
@@ -34,6 +35,7 @@ export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage>
   let referencedBlocks = 0;
   for await (const leaves of leafSlices(engine, chain, [...chain, ...children], 0)) {
     map.demandOpen();
+    demandThere(layer);
     for (const leaf of leaves) {
       for (const entry of map.views.shown(layer, leaf)) if (entry > 0) referencedBlocks += 1;
       const own = map.views.own(layer, leaf)?.slice();
@@ -54,7 +56,7 @@ export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage>
 
 /**
  * Blocks of `to` that lie elsewhere than in `from` (null: nothing), from a block on: at most `rangesMax` ranges, and the
- * block to go on with, null at the end. Throws StoreError DAMAGED, CLOSED.
+ * block to go on with, null at the end. Throws StoreError DAMAGED, CLOSED, UNKNOWN_LAYER.
  */
 export async function differenceOf(
   engine: Engine,
@@ -67,12 +69,17 @@ export async function differenceOf(
   const later = [...chainOf(map.layers, to)];
   const earlier = from === null ? [] : [...chainOf(map.layers, from)];
   // What both descend from shows in both alike, unless one of the others hides it or was made too small to show it all.
-  const apart = [...later, ...earlier].filter(
-    (layer) => !(later.includes(layer) && earlier.includes(layer)) || [...later, ...earlier].some(isCut),
-  );
+  const either = [...later, ...earlier];
+  const isCut = either.some(({ parent, inheritedBlocks }) => {
+    const shown = map.layers.get(parent);
+    return shown !== undefined && inheritedBlocks < shown.sizeBlocks;
+  });
+  const apart = isCut ? either : either.filter((layer) => !(later.includes(layer) && earlier.includes(layer)));
   const ranges: { first: number; count: number; data: boolean }[] = [];
   for await (const leaves of leafSlices(engine, apart, [...later, ...earlier], Math.floor(firstBlock / LEAF_BLOCKS))) {
     map.demandOpen();
+    demandThere(to);
+    if (from !== null) demandThere(from);
     for (const leaf of leaves) {
       const now = map.views.shown(to, leaf);
       const before = from === null ? null : map.views.shown(from, leaf);
@@ -92,9 +99,9 @@ export async function differenceOf(
   return { ranges, next: null };
 }
 
-/** It has grown over blocks of its parent that it does not show. */
-function isCut({ parent, sizeBlocks, inheritedBlocks }: Layer): boolean {
-  return parent !== 0 && sizeBlocks > inheritedBlocks;
+/** What a dropped layer and those below it had stored goes piece by piece. */
+function demandThere({ id, gone }: Layer): void {
+  if (gone) throw new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
 }
 
 /** Leaves of which one of `holders` has entries, ascending, with what is stored of them in `readers` at hand. */

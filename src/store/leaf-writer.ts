@@ -189,16 +189,30 @@ export class LeafWriter {
     await this.#rows.prefetch([layer, heir].flatMap((each) => stored(each).map((leaf) => leafKey(each.id, leaf))));
     if (layer.state !== 'merging' || heir.gone) return;
     const taken: TakenLeaf[] = [];
-    // Read before: a leaf that was taken over in memory alone must not count as gone.
-    for (const leaf of leaves) taken.push(this.#moves.takeOver(layer, heir, leaf));
+    try {
+      // Read before: a leaf that was taken over in memory alone must not count as gone.
+      for (const leaf of leaves) taken.push(this.#moves.takeOver(layer, heir, leaf));
+      await this.#storeTaken(layer, taken, stored(layer), ensureDurable);
+    } catch (thrown) {
+      for (const { leaf } of taken) this.#moves.letGo(layer, leaf);
+      throw thrown;
+    }
+    for (const each of taken) this.#moves.takenOver(layer, each);
+  }
+
+  async #storeTaken(
+    layer: Layer,
+    taken: readonly TakenLeaf[],
+    stored: readonly number[],
+    ensureDurable: EnsureDurable,
+  ): Promise<void> {
     const slice = this.#encode(taken.flatMap(({ row }) => (row === null ? [] : [row])));
-    for (const leaf of stored(layer)) {
+    for (const leaf of stored) {
       slice.changes.push(this.#rows.remove(leafKey(layer.id, leaf)));
       slice.present.push({ layer, leaf, present: false });
     }
     slice.counts.set(layer, -taken.reduce((sum, { mapped }) => sum + mapped, 0));
     await this.#store(slice, ensureDurable);
-    for (const each of taken) this.#moves.takenOver(layer, each);
   }
 
   /** Removes the stored leaves of a dropped layer, whose DROP must be durable, in slices. */

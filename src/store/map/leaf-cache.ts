@@ -20,6 +20,8 @@ export const LeafFlag = {
   USED: 8,
   /** What a layer with ancestors shows: made from stored leaves and other rows, stored nowhere. */
   VIEW: 16,
+  /** Its stored leaf is being removed: only this row knows what it said, until all know that it is gone. */
+  HELD: 32,
 } as const;
 
 /** Tells the owner of an evicted leaf that its row is gone. */
@@ -145,7 +147,7 @@ export class LeafCache {
       this.#hand = row + 1 === this.#rows ? 0 : row + 1;
       if (this.#inUse[row] === 0) continue;
       const flags = this.#flags[row];
-      if ((flags & (LeafFlag.DIRTY | LeafFlag.WRITING)) !== 0) continue;
+      if ((flags & (LeafFlag.DIRTY | LeafFlag.WRITING | LeafFlag.HELD)) !== 0) continue;
       if ((flags & LeafFlag.USED) !== 0) {
         this.#flags[row] = flags & ~LeafFlag.USED;
         continue;

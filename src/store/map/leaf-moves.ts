@@ -73,7 +73,8 @@ export class LeafMoves {
   /**
    * Gives the heir the entries of a leaf that it has none of its own for. What both show stays the same, so views stay as
    * they are. The stored leaves of both should have been prefetched. Returns the heir's row if it changed or must be
-   * stored, the locations that nobody shows once the layer's own leaf is gone, and how many it maps.
+   * stored, the locations that nobody shows once the layer's own leaf is gone, and how many it maps. The layer's row stays in
+   * memory until `takenOver` or `letGo`: whoever reads meanwhile may find its stored leaf gone.
    */
   takeOver(layer: Layer, heir: Layer, leaf: number): TakenLeaf {
     const dead: number[] = [];
@@ -82,6 +83,7 @@ export class LeafMoves {
     }
     const from = layer.leaves.get(leaf);
     if (from === undefined) return { leaf, row: null, dead, mapped: 0 };
+    this.#cache.add(from, LeafFlag.HELD);
     // A copy: making room for the heir's row may put this one out.
     const base = this.#cache.baseOf(from);
     const given = this.#cache.entriesOf(from).slice(base, base + LEAF_BLOCKS);
@@ -108,6 +110,12 @@ export class LeafMoves {
     }
     this.map.touch(row, newest);
     return { leaf, row, dead, mapped };
+  }
+
+  /** A leaf could not be taken over: its row may be put out of the cache again. */
+  letGo(layer: Layer, leaf: number): void {
+    const row = layer.leaves.get(leaf);
+    if (row !== undefined) this.#cache.drop(row, LeafFlag.HELD);
   }
 
   /** A leaf of a merged layer is no longer stored: its row goes, and what nobody shows is dead. */
