@@ -73,8 +73,8 @@ export const SEGMENT_FILES_OPEN_MAX = 2048;
 
 /** Blocks per leaf of the map. */
 export const LEAF_BLOCKS = 128;
-/** In-memory bytes of one cached leaf: its row, 27 bytes of bookkeeping, and up to 48 in the index of its layer. */
-export const CACHED_LEAF_BYTES = LEAF_BLOCKS * 8 + 64;
+/** In-memory bytes of one cached leaf: its row, 27 bytes of bookkeeping, up to 48 in the index of its layer, rounded up. */
+export const CACHED_LEAF_BYTES = LEAF_BLOCKS * 8 + 80;
 export const MAP_CACHE_BYTES_DEFAULT = 256 * MIB;
 /** Address space of the map's database, not disk: its file grows as it is written. */
 export const MAP_ADDRESS_BYTES = 2 ** 40;

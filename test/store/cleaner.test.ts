@@ -140,4 +140,19 @@ describe('the cleaner', () => {
     const live = world.manager.report().liveBytes;
     expect(segments(world) * MIB).toBeLessThanOrEqual(1.3 * live + 8 * MIB);
   });
+
+  it('takes segments back that crashes left before anything was moved into it', async () => {
+    const world = await worldOf(24 * MIB);
+    const layer = await world.manager.createLayer(BLOCK, MIB);
+    await new Overwriter(MIB / BLOCK, 1).overwrite(world.volume(layer, undefined, 1), 64);
+    const cold = (): number => world.store.engine?.table.count('cold') ?? 0;
+    const { pool, table } = await world.store.ready();
+    for (let n = 0; n < 10; n += 1) table.chill((await pool.take('moving')) as number, 1);
+    await world.manager.checkpoint();
+    await world.kill();
+    await world.open();
+    expect(cold()).toBe(10);
+    await world.store.cleaned();
+    expect(cold(), 'what is left is worth no work').toBeLessThan(5);
+  });
 });

@@ -80,8 +80,9 @@ export class CleaningPolicy {
   }
 
   #fits(row: SegmentRow): boolean {
-    if (row.usedBytes === 0) return false;
-    return row.state === 'cold' || (row.state === 'chain' && row.generation < this.#io.checkpointer.generation);
+    // One beside the chain that a crash left before anything in it was published holds nothing.
+    if (row.state === 'cold') return true;
+    return row.state === 'chain' && row.usedBytes > 0 && row.generation < this.#io.checkpointer.generation;
   }
 
   /** Sealed bytes that the map names. */

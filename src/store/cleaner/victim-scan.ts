@@ -34,6 +34,7 @@ export class VictimScan {
   async run(slot: number, record: (blocks: RecordBlocks, bytes: Uint8Array) => Promise<boolean>): Promise<boolean> {
     const { segmentFiles, table, checksums } = this.#io;
     const { usedBytes, stampLow, stampHigh } = table.row(slot);
+    if (usedBytes === 0) return true;
     const file = await segmentFiles.openIfThere(slot);
     if (file === null) return false;
     segmentFiles.pin(slot);
