@@ -50,6 +50,14 @@ export const OPENING_SEGMENTS = 1;
 export const FULL_DISK_CHANGES_MIN = 500;
 /** Free segments whose files are kept: their blocks were written before, and need no allocation. */
 export const FREE_FILES_MAX = 2;
+/** Data waits for the cleaner in steps of at least this: shorter ones are taken together. */
+export const PACE_MS_LEAST = 1;
+/** Longest wait before it is looked again whether data may go on. */
+export const PACE_MS_MAX = 50;
+/** Slowest pace, bytes a second: below it data may as well wait for a segment. */
+export const PACE_RATE_LEAST = 4 * MIB;
+/** Share of what the cleaner gains that data may take when no segment is left to spare; with all there it is twice the gain. */
+export const PACE_SHARE_LEAST = 0.25;
 /** How often moved blocks are told apart: those that stay where others die are kept together. */
 export const COLD_TIERS = 2;
 /** Prepared segments kept beyond the reserve. */

@@ -115,6 +115,7 @@ export class Store implements Closable {
         },
         makeRoom: () => this.#cleaner?.makeRoom() ?? Promise.resolve(),
         rolled: () => this.#cleaner?.wake(),
+        pace: () => this.#cleaner?.paceBytesPerSecond ?? Number.POSITIVE_INFINITY,
       },
     );
     this.layers = new LayerVerbs({

@@ -8,6 +8,7 @@ import { BATCH_HOLE_LEAVES_MAX, BATCH_VOID_STEPS_MAX, LEAF_BLOCKS, PAGE_BYTES } 
 import type { Layer } from './map/layer.js';
 import type { SealingKey } from './sealing-keys.js';
 import { StoreError } from './store-error.js';
+import { WritePace } from './write-pace.js';
 
 /** What a write must know of the head that it goes through; rebound when the store reopens. */
 export interface WriteSource {
@@ -68,6 +69,7 @@ export class WriteQueue {
   #starved = false;
   /** Why nothing is accepted any more; null while the store lives. */
   #ended: { readonly fault: DeviceFault; readonly error: StoreError } | null = null;
+  readonly #pace: WritePace;
   readonly #batch = new AppendBatch<Layer>();
   /** Items completed by the append in flight. */
   #finishing: Item[] = [];
@@ -85,6 +87,8 @@ export class WriteQueue {
       makeRoom: () => Promise<void>;
       /** A segment was taken. */
       rolled: () => void;
+      /** Bytes of data a second that the cleaner can keep up with; Infinity: as many as come. */
+      pace: () => number;
     },
   ) {
     this.#replayBytesMax = options.replayBytesMax;
@@ -94,6 +98,13 @@ export class WriteQueue {
     this.#wantCheckpoint = dependencies.wantCheckpoint;
     this.#makeRoom = dependencies.makeRoom;
     this.#rolled = dependencies.rolled;
+    this.#pace = new WritePace({
+      clock: dependencies.clock,
+      rate: dependencies.pace,
+      wake: () => {
+        this.wake();
+      },
+    });
   }
 
   get waiting(): number {
@@ -197,6 +208,7 @@ export class WriteQueue {
       else if (this.waiting > 0) this.wake();
       return;
     }
+    this.#pace.took(this.#batch.payloadBytes);
     engine.journal.append(this.#batch, (failure) => {
       this.#appended(engine, failure);
     });
@@ -204,7 +216,7 @@ export class WriteQueue {
 
   /** Whether a limit holds changes back; whoever lifts it calls `wake`. */
   #blocked(engine: Engine): boolean {
-    if (engine.journal.congested || this.#starved) return true;
+    if (engine.journal.congested || this.#starved || this.#pace.waits) return true;
     const { checkpointer, map } = engine;
     const half = checkpointer.replayBytes > this.#replayBytesMax / 2 || map.dirtyLeaves > map.dirtyLeavesMax / 2;
     if (half) this.#wantCheckpoint();

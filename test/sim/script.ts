@@ -145,8 +145,9 @@ export function makeScript(seed: number, length: number): Script {
     const what = DAMAGES[random.below(DAMAGES.length)];
     add({ kind: 'damage', what, times: 1 + random.below(4), checkpoint: random.below(2) === 0 });
   }
-  // A limit beside a full disk is not simulated yet: layer verbs may meet both at once.
-  const journalBytes = Number.POSITIVE_INFINITY;
+  // Drawn by itself: what a seed does otherwise stays the same.
+  const limits = new SeededRandom(seed ^ 0x2545f491);
+  const journalBytes = limits.below(3) === 0 ? (24 + limits.below(40)) * MIB : Number.POSITIVE_INFINITY;
   return { seed, options: { ...options, journalBytes, cleaning: !damage }, steps };
 }
 

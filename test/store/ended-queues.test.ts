@@ -51,6 +51,7 @@ describe('a queue of a store that is closed', () => {
         wantCheckpoint: () => undefined,
         makeRoom: () => Promise.resolve(),
         rolled: () => undefined,
+        pace: () => Number.POSITIVE_INFINITY,
       },
     );
     const write = request(Operation.WRITE);

@@ -16,6 +16,8 @@ import {
   CLEANER_UNCHECKPOINTED_MAX,
   COLD_TIERS,
   LEAF_BLOCKS,
+  PACE_RATE_LEAST,
+  PACE_SHARE_LEAST,
 } from '../limits.js';
 import type { BlockMap } from '../map/block-map.js';
 import type { LeafMoves } from '../map/leaf-moves.js';
@@ -63,6 +65,7 @@ export interface CleanerWork {
  */
 export class Cleaner {
   readonly #io: CleanerDependencies;
+  readonly #segmentBytes: number;
   readonly #policy: CleaningPolicy;
   readonly #scan: VictimScan;
   readonly #streams: ColdStream[];
@@ -79,11 +82,16 @@ export class Cleaner {
   #at = new Int32Array(0);
   /** Blocks looked at since the event loop had its turn. */
   #turnBlocks = 0;
+  /** What cleaning has gained lately, bytes a second; 0: not known. Measured from here on, at so many appended bytes. */
+  #gain = 0;
+  #gainFromMs = 0;
+  #gainFromBytes = 0;
   #victims = 0;
   #movedBlocks = 0;
 
   constructor(options: { segmentBytes: number; nodeId: Uint8Array }, dependencies: CleanerDependencies) {
     this.#io = dependencies;
+    this.#segmentBytes = options.segmentBytes;
     this.#policy = new CleaningPolicy({ segmentBytes: options.segmentBytes }, dependencies);
     this.#scan = new VictimScan(dependencies);
     this.#streams = Array.from(
@@ -100,6 +108,13 @@ export class Cleaner {
       blocks: this.#movedBlocks,
       bytes: this.#streams.reduce((sum, stream) => sum + stream.appendedBytes, 0),
     };
+  }
+
+  /** Bytes a second that data may take while space is short, so that it lasts until there is more; Infinity: it is not. */
+  get paceBytesPerSecond(): number {
+    const { spareShare } = this.#policy;
+    if (spareShare >= 1 || this.#gain === 0) return Number.POSITIVE_INFINITY;
+    return Math.max(PACE_RATE_LEAST, this.#gain * Math.max(PACE_SHARE_LEAST, 2 * spareShare));
   }
 
   #arm(): void {
@@ -120,6 +135,7 @@ export class Cleaner {
 
   #start(idle: boolean): void {
     if (this.#closed || this.#running !== null) return;
+    this.#measureGain(0);
     this.#running = this.#run(idle)
       .catch((thrown: unknown) => {
         if (this.#closed) return;
@@ -147,6 +163,7 @@ export class Cleaner {
   async makeRoom(): Promise<void> {
     while (this.#running !== null) await this.#running;
     if (this.#closed) return;
+    this.#measureGain(0);
     const running = this.#makeRoom().finally(() => {
       this.#running = null;
     });
@@ -337,6 +354,20 @@ export class Cleaner {
     if (this.#closed) return;
     await pool.release(free);
     pool.refill();
+    this.#measureGain(free.length);
+  }
+
+  /** So many segments were freed since the last call; 0: the time before does not count. */
+  #measureGain(freed: number): void {
+    const nowMs = this.#io.clock.monotonicMs();
+    const { bytes } = this.work;
+    if (freed > 0) {
+      const gained = freed * this.#segmentBytes - (bytes - this.#gainFromBytes);
+      const rate = Math.max(PACE_RATE_LEAST, (gained * 1000) / Math.max(1, nowMs - this.#gainFromMs));
+      this.#gain = this.#gain === 0 ? rate : (this.#gain + rate) / 2;
+    }
+    this.#gainFromMs = nowMs;
+    this.#gainFromBytes = bytes;
   }
 
   /** Cleans as it does while nobody writes, until little is left to gain. */

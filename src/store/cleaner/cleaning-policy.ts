@@ -38,9 +38,15 @@ export class CleaningPolicy {
 
   /** Few segments are left under the journal's limit. */
   get pressed(): boolean {
+    return this.spareShare < 1;
+  }
+
+  /** Segments left to spare under the journal's limit, of those that there should be; Infinity without a limit. */
+  get spareShare(): number {
     const { pool } = this.#io;
-    if (!Number.isFinite(pool.segmentsMax)) return false;
-    return pool.spare < Math.max(SPARE_SEGMENTS_LEAST, Math.floor(pool.segmentsMax * SPARE_SHARE));
+    if (!Number.isFinite(pool.segmentsMax)) return Number.POSITIVE_INFINITY;
+    const wanted = Math.max(SPARE_SEGMENTS_LEAST, Math.floor(pool.segmentsMax * SPARE_SHARE));
+    return Math.max(0, pool.spare) / wanted;
   }
 
   /** The journal takes little more than its live bytes. */
