@@ -22,26 +22,9 @@ import { Replay } from '../../src/store/replay.js';
 import { Store } from '../../src/store/store.js';
 import { WriteQueue } from '../../src/store/write-queue.js';
 import { RangeLock } from '../../src/volume/range-lock.js';
+import { CLEANER_SABOTAGES } from './cleaner-sabotages.js';
+import { altered, replaced } from './sabotage-tools.js';
 import type { Sabotage } from './simulated-machine.js';
-
-/** The same object with some methods replaced; the others are bound to the real one. */
-function altered<T extends object>(real: T, changes: Partial<T>): T {
-  return new Proxy(real, {
-    get(target, name): unknown {
-      const value: unknown = Reflect.get(name in changes ? changes : target, name);
-      return typeof value === 'function' ? (value as (...values: unknown[]) => unknown).bind(target) : value;
-    },
-  });
-}
-
-/** Replaces a method of a class until the result is called. */
-function replaced<T extends object, K extends keyof T>(prototype: T, name: K, make: (real: T[K]) => T[K]): () => void {
-  const real = prototype[name];
-  prototype[name] = make(real);
-  return () => {
-    prototype[name] = real;
-  };
-}
 
 const inBackground = (work: Promise<unknown>): Promise<void> => {
   work.catch(() => undefined);
@@ -53,6 +36,7 @@ const SEGMENT_HEADER_BYTES = 4096;
 const LEAF_INDEX_AT = 7;
 
 export const SABOTAGES: readonly Sabotage[] = [
+  ...CLEANER_SABOTAGES,
   {
     name: 'fdatasync does nothing',
     caughtBy: 1,

@@ -155,4 +155,29 @@ describe('the cleaner', () => {
     await world.store.cleaned();
     expect(cold(), 'what is left is worth no work').toBeLessThan(5);
   });
+
+  it('never publishes its copy of a block that was written meanwhile', async () => {
+    const world = await worldOf(Number.POSITIVE_INFINITY);
+    const blocks = (16 * MIB) / BLOCK;
+    const layer = await world.manager.createLayer(BLOCK, 16 * MIB);
+    const volume = world.volume(layer, undefined, 1);
+    const writer = new Overwriter(blocks, 5);
+    await writer.overwrite(volume, 2 * blocks);
+    let raced = 0;
+    const { moves } = await world.store.ready();
+    const relocate = moves.relocate.bind(moves);
+    moves.relocate = (layer, leaf, moved, places) => {
+      const changed = relocate(layer, leaf, moved, places);
+      raced += places.length - changed;
+      return changed;
+    };
+    for (let round = 0; round < 8; round += 1) {
+      await Promise.all([world.store.cleaned(), writer.overwrite(volume, blocks / 2)]);
+    }
+    expect(raced, 'blocks that were written between the copy and its publication').toBeGreaterThan(0);
+    await writer.check(volume);
+    await world.kill();
+    await world.open();
+    await writer.check(world.volume(layer, undefined, 1));
+  });
 });
