@@ -15,7 +15,8 @@ export interface ServerOptions {
   readonly heard: (text: string) => void;
 }
 
-const SAID_CHARACTERS_MAX = 4000;
+/** The end of what a program said that is kept to tell why it failed. */
+export const SAID_CHARACTERS_MAX = 4000;
 
 /** Every process that the bench starts. Whatever happens, none of them outlives it. */
 export class Children {

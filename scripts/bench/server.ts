@@ -3,13 +3,12 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { BenchError } from './bench-error.js';
-import { type Children, type ServerOptions, whenGone } from './children.js';
+import { type Children, SAID_CHARACTERS_MAX, type ServerOptions, whenGone } from './children.js';
 import { cpuSeconds } from './process-usage.js';
 
 const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 60_000;
 const RETRY_MS = 10;
-const SAID_CHARACTERS_MAX = 4000;
 
 /** A server process that answers on a unix socket. */
 export class Server {

@@ -3,12 +3,12 @@ import { atLeast, type Figure, showPercent, told } from '../figure.js';
 import { runFio } from '../fio.js';
 import { join } from 'node:path';
 import { GalleonDaemon } from '../galleon-daemon.js';
+import { GIB } from '../measurement.js';
 import { formatRate } from '../rounds.js';
 import { FILL, workNamed } from '../works.js';
 
 const FOLDER = 'sustained';
 const VOLUME = 'busy';
-const GIB = 2 ** 30;
 
 interface Extent {
   readonly sizeBytes: number;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { MAP_CACHE_BYTES_DEFAULT } from '../../../src/store/limits.js';
 import { BARS } from '../bars.js';
 import { atMost, type Figure, showMib, told } from '../figure.js';
 import { runFio } from '../fio.js';
@@ -14,8 +15,6 @@ const SIZE_BYTES = 2 ** 40;
 const SECONDS = 40;
 const QUICK_SECONDS = 1;
 const SAMPLE_MS = 100;
-/** What the daemon keeps of the map in memory unless it is told otherwise (`--map-cache`). */
-const MAP_CACHE_BYTES = 256 * 2 ** 20;
 const DISK_BYTES = 24 * 2 ** 30;
 
 /** Memory while a volume of 1 TiB is written at random: its map is far larger than the cache. */
@@ -47,7 +46,7 @@ export const terabyteFigure: Figure = {
     }
     await daemon.kill9();
     bed.removed(FOLDER);
-    const bar = MAP_CACHE_BYTES + BARS.terabyteBytesAboveCache;
+    const bar = MAP_CACHE_BYTES_DEFAULT + BARS.terabyteBytesAboveCache;
     return [
       atMost('memory with 1 TiB written at random', anonymous, bar, showMib),
       // LMDB maps its file: those pages are the page cache's, and the kernel takes them back when it needs them.
