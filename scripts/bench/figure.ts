@@ -25,13 +25,16 @@ export interface FigureRun {
   readonly say: (text: string) => void;
 }
 
-/** What is measured of Galleon alone. */
+/** Programs of the operating system: keys of the requirements in programs.ts. */
+export type Need = 'fio' | 'qemu' | 'libnbd';
+
+/** What is measured of Galleon alone, or beside others in a way that the works have no row for. */
 export interface Figure {
   /** What `--only` takes. */
   readonly name: string;
   readonly title: string;
-  /** Needs fio. */
-  readonly drives: boolean;
+  /** Programs that it starts beside our daemon. */
+  readonly needs: readonly Need[];
   readonly run: (run: FigureRun) => Promise<Verdict[]>;
 }
 

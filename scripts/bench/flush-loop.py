@@ -40,6 +40,7 @@ print(
             "bytes": count * BLOCK,
             "p99Us": latencies[int(count * 0.99)] * 1e6,
             "p999Us": latencies[int(count * 0.999)] * 1e6,
+            "maxUs": latencies[-1] * 1e6,
         }
     )
 )

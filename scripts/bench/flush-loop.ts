@@ -43,5 +43,6 @@ export function parseFlushLoop(text: string): FioFigures {
     bytes: figure('bytes'),
     p99Us: figure('p99Us'),
     p999Us: figure('p999Us'),
+    maxUs: figure('maxUs'),
   };
 }

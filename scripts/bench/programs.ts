@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { findProgram } from '../debian-packages.mjs';
 import { BenchError } from './bench-error.js';
 import type { Bed } from './bed.js';
-import type { Figure } from './figure.js';
+import type { Figure, Need } from './figure.js';
 import { SYSTEM_PYTHON } from './flush-loop.js';
 import type { Peer } from './peer.js';
 import type { Work } from './works.js';
@@ -46,11 +46,12 @@ export function programsOf(
   figures: readonly Figure[],
 ): readonly Requirement[] {
   const needed: Requirement[] = [];
+  const figureNeeds = (need: Need): boolean => figures.some(({ needs }) => needs.includes(need));
   // Working sets are filled by fio also where something else measures them.
-  if (works.length > 0 || figures.some(({ drives }) => drives)) needed.push(REQUIREMENTS.fio);
+  if (works.length > 0 || figureNeeds('fio')) needed.push(REQUIREMENTS.fio);
   if (peers.some(({ name }) => name === 'nbdkit')) needed.push(REQUIREMENTS.nbdkit);
-  if (peers.some(({ name }) => name.startsWith('qemu-'))) needed.push(REQUIREMENTS.qemu);
-  if (works.some(({ kind }) => kind === 'flush')) needed.push(REQUIREMENTS.libnbd);
+  if (peers.some(({ name }) => name.startsWith('qemu-')) || figureNeeds('qemu')) needed.push(REQUIREMENTS.qemu);
+  if (works.some(({ kind }) => kind === 'flush') || figureNeeds('libnbd')) needed.push(REQUIREMENTS.libnbd);
   return needed;
 }
 

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { RATIO_BARS } from '../../scripts/bench/bars.js';
 import { atLeast, atMost, told } from '../../scripts/bench/figure.js';
+import { FIGURES } from '../../scripts/bench/figures.js';
 import { assertMeasured, cpuSecondsPerGib, type Measurement } from '../../scripts/bench/measurement.js';
 import { PEERS } from '../../scripts/bench/peers.js';
 import type { Row } from '../../scripts/bench/rounds.js';
 import { median, quantile, ratio, spread } from '../../scripts/bench/statistics.js';
+import { programsOf } from '../../scripts/bench/programs.js';
 import { ratioVerdicts } from '../../scripts/bench/verdicts.js';
 import { wantsFreshFill, WORKS } from '../../scripts/bench/works.js';
 
@@ -119,6 +121,24 @@ describe('bars', () => {
     expect(atLeast('x', 10, 10, String).met).toBe(true);
     expect(atLeast('x', 9, 10, String).met).toBe(false);
     expect(told('x', 9, String).met).toBeNull();
+  });
+});
+
+describe('figures', () => {
+  it('have names of their own, which no work has', () => {
+    const names = [...FIGURES, ...WORKS].map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  it('ask for the programs that they start', () => {
+    const programs = (...names: string[]): string[] =>
+      programsOf(
+        [],
+        [],
+        FIGURES.filter(({ name }) => names.includes(name)),
+      ).map(({ packages }) => packages);
+    expect(programs('idle')).toEqual([]);
+    expect(programs('recovery')).toEqual(['fio']);
   });
 });
 

@@ -81,9 +81,9 @@ describe("fio's answer", () => {
       io_bytes: 700,
       clat_ns: { percentile: { ...percentile, '99.000000': 1 } },
     };
-    const write = { iops: 30, bw_bytes: 3000, io_bytes: 300, clat_ns: { percentile } };
+    const write = { iops: 30, bw_bytes: 3000, io_bytes: 300, clat_ns: { max: 900_000, percentile } };
     expect(parseFio(answer({ read, write }))).toEqual({
-      ...{ operationsPerSecond: 100, bytesPerSecond: 10_000, bytes: 1000, p99Us: 20, p999Us: 300 },
+      ...{ operationsPerSecond: 100, bytesPerSecond: 10_000, bytes: 1000, p99Us: 20, p999Us: 300, maxUs: 900 },
     });
     expect(parseFio(answer({ read })).p99Us).toBe(0.001);
   });
@@ -103,6 +103,8 @@ describe("fio's answer", () => {
     expect(args).toEqual(expect.arrayContaining(['--runtime=500ms', '--randseed=7', '--rate_iops=3']));
     const fill = fioArguments(FILL, { ...run, seconds: null });
     expect(fill.some((arg) => arg.startsWith('--runtime'))).toBe(false);
+    expect(fill.some((arg) => arg.startsWith('--io_size'))).toBe(false);
+    expect(fioArguments(FILL, { ...run, seconds: null, bytes: 8192 })).toContain('--io_size=8192');
     // The data of a fill must not compress.
     expect(fill).toContain('--refill_buffers=1');
   });
@@ -110,9 +112,9 @@ describe("fio's answer", () => {
 
 describe('what other programs say', () => {
   it('of write and flush', () => {
-    const said = { pairs: 300, seconds: 2, bytes: 300 * 4096, p99Us: 9, p999Us: 11 };
+    const said = { pairs: 300, seconds: 2, bytes: 300 * 4096, p99Us: 9, p999Us: 11, maxUs: 12 };
     expect(parseFlushLoop(JSON.stringify(said))).toEqual({
-      ...{ operationsPerSecond: 150, bytesPerSecond: 614_400, bytes: 1_228_800, p99Us: 9, p999Us: 11 },
+      ...{ operationsPerSecond: 150, bytesPerSecond: 614_400, bytes: 1_228_800, p99Us: 9, p999Us: 11, maxUs: 12 },
     });
     expect(() => parseFlushLoop('Traceback')).toThrow('cannot be read');
     expect(() => parseFlushLoop('{"pairs": 1}')).toThrow('did not tell its seconds');

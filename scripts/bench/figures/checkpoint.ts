@@ -36,7 +36,7 @@ export interface Span {
 export const checkpointFigure: Figure = {
   name: 'checkpoint',
   title: 'write latency while a checkpoint runs',
-  drives: true,
+  needs: ['fio'],
   run: async ({ bed, quick, say }) => {
     await bed.wantSpace(quick ? 2 ** 30 : DISK_BYTES, 'checkpoint');
     // Short spans in a row make as many samples inside as outside.

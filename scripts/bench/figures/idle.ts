@@ -14,7 +14,7 @@ const QUICK_MS = 500;
 export const idleFigure: Figure = {
   name: 'idle',
   title: 'idle processor time and memory',
-  drives: false,
+  needs: [],
   run: async ({ bed, quick, say }) => {
     const daemon = await GalleonDaemon.start(bed, join(bed.emptied(FOLDER), 'storage'));
     await daemon.createVolume('quiet', 2 ** 30, 'encrypted-storage');

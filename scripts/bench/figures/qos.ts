@@ -1,13 +1,11 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import type { Bed } from '../bed.js';
 import { atLeast, atMost, type Figure, type FigureRun, showPercent, told, type Verdict } from '../figure.js';
-import { type FioFigures, runFio } from '../fio.js';
 import { GalleonDaemon } from '../galleon-daemon.js';
 import { runSeconds } from '../process-usage.js';
 import { median } from '../statistics.js';
-import { FILL, type FioWork } from '../works.js';
+import { newVolume, type VolumeClient } from '../volume-client.js';
+import type { FioWork } from '../works.js';
 
 const FOLDER = 'qos';
 const LIMITED = 'limited';
@@ -51,50 +49,23 @@ function reads(depth: number, requestBytes = SMALL_BYTES): FioWork {
   };
 }
 
-/** One client of a volume, which can run beside another. */
-class Client {
-  readonly #scratch: string;
-
-  constructor(
-    private readonly bed: Bed,
-    private readonly daemon: GalleonDaemon,
-    private readonly volume: string,
-    private readonly sizeBytes: number,
-  ) {
-    // Each has its own files: fio writes its answer to one.
-    this.#scratch = join(bed.scratch, `client-${volume}`);
-    mkdirSync(this.#scratch, { recursive: true });
-  }
-
-  run(work: FioWork, seconds: number | null, more: readonly string[] = []): Promise<FioFigures> {
-    const uri = this.daemon.uri(this.volume);
-    return runFio(this.bed.children, this.#scratch, work, { uri, sizeBytes: this.sizeBytes, seconds, seed: 1, more });
-  }
-
-  async rate(work: FioWork, seconds: number, more: readonly string[] = []): Promise<number> {
-    return (await this.run(work, seconds, more)).operationsPerSecond;
-  }
-}
-
 /** Limits and guarantees: how exactly they are kept, and what they cost. */
 export const qosFigure: Figure = {
   name: 'qos',
   title: 'limits, their cost and their neighbours; a guarantee beside a flood',
-  drives: true,
+  needs: ['fio'],
   run: async (run) => {
     const { bed, quick, seconds, say } = run;
     const sizeBytes = quick ? QUICK_BYTES : SIZE_BYTES;
     await bed.wantSpace(4 * sizeBytes, 'qos');
     const daemon = await GalleonDaemon.start(bed, join(bed.emptied(FOLDER), 'storage'));
-    const clients: Client[] = [];
+    const clients: VolumeClient[] = [];
     for (const volume of [LIMITED, NEIGHBOUR]) {
-      await daemon.createVolume(volume, sizeBytes, 'encrypted-storage');
-      await daemon.exportVolume(volume);
-      const client = new Client(bed, daemon, volume, sizeBytes);
-      await client.run(FILL, null);
+      const client = await newVolume(bed, daemon, volume, sizeBytes);
+      await client.fill();
       clients.push(client);
     }
-    const [limited, neighbour] = clients as [Client, Client];
+    const [limited, neighbour] = clients as [VolumeClient, VolumeClient];
     const free = await limited.rate(reads(32), seconds);
     say(`qos: ${Math.round(free)} reads/s without a limit`);
     const verdicts = [
@@ -116,7 +87,7 @@ async function setIops(daemon: GalleonDaemon, volume: string, iops: number): Pro
 async function limitVerdicts(
   { quick, seconds, say }: FigureRun,
   daemon: GalleonDaemon,
-  limited: Client,
+  limited: VolumeClient,
   free: number,
 ): Promise<Verdict[]> {
   const verdicts: Verdict[] = [];
@@ -152,8 +123,8 @@ function withinLimit(what: string, rate: number, limit: number): Verdict {
 async function neighbourVerdicts(
   { quick, seconds, say }: FigureRun,
   daemon: GalleonDaemon,
-  limited: Client,
-  neighbour: Client,
+  limited: VolumeClient,
+  neighbour: VolumeClient,
 ): Promise<Verdict[]> {
   await setIops(daemon, LIMITED, LOW_IOPS);
   const shares: number[] = [];
@@ -175,8 +146,8 @@ async function neighbourVerdicts(
 async function guaranteeVerdicts(
   { quick, seconds, say }: FigureRun,
   daemon: GalleonDaemon,
-  limited: Client,
-  neighbour: Client,
+  limited: VolumeClient,
+  neighbour: VolumeClient,
 ): Promise<Verdict[]> {
   await daemon.client.qos.clear(LIMITED);
   const wanted = [`--rate_iops=${GUARANTEED_IOPS}`, '--rate_process=linear'];
@@ -186,7 +157,7 @@ async function guaranteeVerdicts(
     for (let round = 0; round < (quick ? 1 : ROUNDS); round += 1) {
       const [flood, rate] = await Promise.all([
         neighbour.rate(reads(128, floodBytes), seconds + LEAD_SECONDS),
-        setTimeout(LEAD_SECONDS * 1000).then(() => limited.rate(reads(16), seconds, wanted)),
+        setTimeout(LEAD_SECONDS * 1000).then(() => limited.rate(reads(16), seconds, { more: wanted })),
       ]);
       const beside = `${Math.round(flood)} of ${showKib(floodBytes)}`;
       say(`qos: ${Math.round(rate)} reads/s of ${GUARANTEED_IOPS} wanted, beside ${beside}`);

@@ -19,7 +19,7 @@ const QUICK_BYTES = 32 * 2 ** 20;
 export const recoveryFigure: Figure = {
   name: 'recovery',
   title: 'recovery per GiB of journal',
-  drives: true,
+  needs: ['fio'],
   run: async ({ bed, quick, sizeBytes, say }) => {
     const writeBytes = quick ? QUICK_BYTES : GIB;
     const storagePath = join(bed.emptied(FOLDER), 'storage');
@@ -27,7 +27,7 @@ export const recoveryFigure: Figure = {
     let daemon = await GalleonDaemon.start(bed, storagePath, FLAGS);
     await daemon.createVolume(VOLUME, sizeBytes, 'encrypted-storage');
     await daemon.exportVolume(VOLUME);
-    const run = { uri: daemon.uri(VOLUME), sizeBytes, seconds: null, seed: 1, more: [`--io_size=${writeBytes}`] };
+    const run = { uri: daemon.uri(VOLUME), sizeBytes, seconds: null, seed: 1, bytes: writeBytes };
     await runFio(bed.children, bed.scratch, workNamed('rand-write-32'), run);
 
     const readyMs: number[] = [];

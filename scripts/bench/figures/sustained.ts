@@ -24,7 +24,7 @@ const QUICK: Extent = { sizeBytes: GIB / 16, sliceSeconds: 1, slices: 3, bytesMa
 export const sustainedFigure: Figure = {
   name: 'sustained',
   title: 'random writes for five minutes or 30 GiB',
-  drives: true,
+  needs: ['fio'],
   run: async ({ bed, quick, say }) => {
     const { sizeBytes, sliceSeconds, slices, bytesMax } = quick ? QUICK : FULL;
     // The working set, what is written over it, and as much as the last slice can be beyond the limit.

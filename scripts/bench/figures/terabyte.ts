@@ -21,7 +21,7 @@ const DISK_BYTES = 24 * 2 ** 30;
 export const terabyteFigure: Figure = {
   name: 'terabyte',
   title: 'memory with a 1 TiB volume written at random',
-  drives: true,
+  needs: ['fio'],
   run: async ({ bed, quick, say }) => {
     await bed.wantSpace(quick ? 2 ** 30 : DISK_BYTES, 'terabyte');
     const daemon = await GalleonDaemon.start(bed, join(bed.emptied(FOLDER), 'storage'));

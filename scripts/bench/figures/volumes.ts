@@ -15,7 +15,7 @@ const STORAGE_CLASS = 'encrypted-storage';
 export const volumesFigure: Figure = {
   name: 'volumes',
   title: 'create latency, and start-up with 1,000 volumes',
-  drives: false,
+  needs: [],
   run: async ({ bed, quick, say }) => {
     const count = quick ? QUICK_COUNT : COUNT;
     const storagePath = join(bed.emptied(FOLDER), 'storage');
