@@ -53,4 +53,6 @@ export const BARS = {
   checkpointFactor: 2,
   /** Of the rate of the first half minute. */
   sustainedShare: 0.7,
+  /** Processor time of a read with very many snapshots, as a multiple of that with one. */
+  manySnapshotsFactor: 1.1,
 } as const;

@@ -61,4 +61,5 @@ function assertFigure(what: string, figure: number): void {
 
 export const showMs = (ms: number): string => (ms < 100 ? `${ms.toFixed(2)} ms` : `${Math.round(ms)} ms`);
 export const showMib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
+export const showTimes = (factor: number): string => `${factor.toFixed(2)} times`;
 export const showPercent = (share: number): string => `${(share * 100).toFixed(share < 0.1 ? 2 : 0)}%`;

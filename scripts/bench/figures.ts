@@ -3,11 +3,13 @@ import { checkpointFigure } from './figures/checkpoint.js';
 import { idleFigure } from './figures/idle.js';
 import { qosFigure } from './figures/qos.js';
 import { recoveryFigure } from './figures/recovery.js';
+import { snapshotReadsFigure } from './figures/snapshot-reads.js';
+import { snapshotsFigure } from './figures/snapshots.js';
 import { sustainedFigure } from './figures/sustained.js';
 import { terabyteFigure } from './figures/terabyte.js';
 import { volumesFigure } from './figures/volumes.js';
 
-/** What is measured of Galleon alone, in this order. */
+/** What is measured beside the works, in this order. */
 export const FIGURES: readonly Figure[] = [
   volumesFigure,
   recoveryFigure,
@@ -15,5 +17,7 @@ export const FIGURES: readonly Figure[] = [
   terabyteFigure,
   checkpointFigure,
   qosFigure,
+  snapshotsFigure,
+  snapshotReadsFigure,
   sustainedFigure,
 ];

@@ -49,6 +49,28 @@ export class GalleonDaemon {
     });
   }
 
+  /**
+   * Starts one on an empty folder of that name for as long as `use` takes. Whatever comes of it, the daemon is gone
+   * afterwards, and the folder.
+   */
+  static async within<Result>(
+    bed: Bed,
+    folder: string,
+    flags: readonly string[],
+    use: (daemon: GalleonDaemon) => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      const daemon = await GalleonDaemon.start(bed, join(bed.emptied(folder), 'storage'), flags);
+      try {
+        return await use(daemon);
+      } finally {
+        await daemon.kill9();
+      }
+    } finally {
+      bed.removed(folder);
+    }
+  }
+
   /** Starts it and waits until it serves. Throws BenchError with the end of its log when it does not. */
   static async start(bed: Bed, storagePath: string, flags: readonly string[] = []): Promise<GalleonDaemon> {
     const startMs = performance.now();

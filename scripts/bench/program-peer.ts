@@ -51,23 +51,33 @@ class ProgramPeer implements Peer {
 
   async start(bed: Bed, sizeBytes: number): Promise<RunningPeer> {
     const socket = join(bed.scratch, `${this.name}.sock`);
-    const lines = this.#recipe.lines({ image: join(bed.folder, this.name, 'image'), socket, sizeBytes });
-    let failure: unknown = new BenchError(`${this.name}: there is no way to start it`);
-    for (const line of lines) {
-      try {
-        const server = await Server.start(this.name, bed.children, line, { cwd: bed.folder, socket });
-        return {
-          uri: `nbd+unix:///?socket=${socket}`,
-          pid: server.pid,
-          cpuSeconds: () => server.cpuSeconds(),
-          stop: () => server.stop(),
-        };
-      } catch (thrown) {
-        failure = thrown;
-      }
-    }
-    throw failure;
+    const image = join(bed.folder, this.name, 'image');
+    return startProgram(bed, this.name, socket, this.#recipe.lines({ image, socket, sizeBytes }));
   }
+}
+
+/** Starts the first of these command lines that starts, and waits until it serves. Throws what the last one said. */
+export async function startProgram(
+  bed: Bed,
+  name: string,
+  socket: string,
+  lines: readonly Line[],
+): Promise<RunningPeer> {
+  let failure: unknown = new BenchError(`${name}: there is no way to start it`);
+  for (const line of lines) {
+    try {
+      const server = await Server.start(name, bed.children, line, { cwd: bed.folder, socket });
+      return {
+        uri: `nbd+unix:///?socket=${socket}`,
+        pid: server.pid,
+        cpuSeconds: () => server.cpuSeconds(),
+        stop: () => server.stop(),
+      };
+    } catch (thrown) {
+      failure = thrown;
+    }
+  }
+  throw failure;
 }
 
 async function sparse(_bed: Bed, image: string, sizeBytes: number): Promise<void> {
@@ -77,7 +87,7 @@ async function sparse(_bed: Bed, image: string, sizeBytes: number): Promise<void
 
 const CREATE_TRIES = 5;
 
-function qemuImage(format: string, details: readonly string[]) {
+export function qemuImage(format: string, details: readonly string[]) {
   return async (bed: Bed, image: string, sizeBytes: number): Promise<void> => {
     const args = ['create', '-q', '-f', format, ...details, image, String(sizeBytes)];
     for (let tries = 1; ; tries += 1) {
@@ -93,7 +103,7 @@ function qemuImage(format: string, details: readonly string[]) {
 }
 
 /** As a user would: the host's page cache, eight clients, and io_uring where this kernel and this qemu have it. */
-function qemuLines(socket: string, image: readonly string[]): Line[] {
+export function qemuLines(socket: string, image: readonly string[]): Line[] {
   return ['io_uring', 'threads'].map((aio) => [
     ...(['qemu-nbd', '-k', socket, '--cache=writeback', `--aio=${aio}`, '--shared=8', '--persistent'] as const),
     ...image,

@@ -113,8 +113,8 @@ describe('a run of the bench that cannot be', () => {
   it('lists what there is', async () => {
     const { status, stdout } = await start(['--list']).ended;
     expect(status).toBe(0);
-    for (const name of ['rand-write-32', 'flush-1', 'recovery', 'sustained', 'qemu-luks'])
-      expect(stdout).toContain(name);
+    const figures = ['recovery', 'snapshots', 'snapshot-reads', 'sustained'];
+    for (const name of ['rand-write-32', 'flush-1', ...figures, 'qemu-luks']) expect(stdout).toContain(`  ${name} `);
   });
 });
 
