@@ -55,4 +55,8 @@ export const BARS = {
   sustainedShare: 0.7,
   /** Processor time of a read with very many snapshots, as a multiple of that with one. */
   manySnapshotsFactor: 1.1,
+  /** A trim of all of a fresh 16 TiB volume. */
+  freshTrimMs: 1000,
+  /** The highest latency of one reader while another volume is trimmed whole. */
+  trimNeighbourMs: 10,
 } as const;

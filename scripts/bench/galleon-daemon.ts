@@ -4,6 +4,7 @@ import { SystemClock } from '../../src/base/system-clock.js';
 import { ControlClient } from '../../src/ipc/client.js';
 import { BenchError } from './bench-error.js';
 import type { Bed } from './bed.js';
+import { Metrics } from './metrics.js';
 import { Server } from './server.js';
 
 const READY_MS_MAX = 300_000;
@@ -101,6 +102,15 @@ export class GalleonDaemon {
       ...{ signal: new AbortController().signal, clock: new SystemClock() },
     });
     return this.#client;
+  }
+
+  /** What its metrics say now. */
+  async metrics(): Promise<Metrics> {
+    const ready = this.log.find((line) => line.msg === 'daemon: ready');
+    const answer = await fetch(`http://${String(ready?.['metrics'])}/metrics`, {
+      signal: AbortSignal.timeout(CALL_MS_MAX),
+    });
+    return new Metrics(await answer.text());
   }
 
   async createVolume(name: string, sizeBytes: number, storageClass: string): Promise<void> {

@@ -139,7 +139,7 @@ describe('figures', () => {
       ).map(({ packages }) => packages);
     expect(programs('idle')).toEqual([]);
     expect(programs('recovery')).toEqual(['fio']);
-    expect(programs('snapshot-reads')).toEqual(['fio', 'qemu-utils', 'python3 python3-libnbd']);
+    expect(programs('snapshot-reads', 'trims')).toEqual(['fio', 'qemu-utils', 'python3 python3-libnbd']);
   });
 });
 

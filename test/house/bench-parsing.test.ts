@@ -3,6 +3,8 @@ import { checkpointSpans, splitLatencies } from '../../scripts/bench/figures/che
 import { parseRecovery } from '../../scripts/bench/figures/recovery.js';
 import { fioArguments, parseFio } from '../../scripts/bench/fio.js';
 import { parseFlushLoop } from '../../scripts/bench/flush-loop.js';
+import { parseTrim } from '../../scripts/bench/libnbd-clients.js';
+import { Metrics } from '../../scripts/bench/metrics.js';
 import { parseOptions } from '../../scripts/bench/options.js';
 import { cpuSeconds, parseBusy, parseStat, residentBytes, runSeconds } from '../../scripts/bench/process-usage.js';
 import { describeMissing } from '../../scripts/bench/programs.js';
@@ -118,6 +120,19 @@ describe('what other programs say', () => {
     });
     expect(() => parseFlushLoop('Traceback')).toThrow('cannot be read');
     expect(() => parseFlushLoop('{"pairs": 1}')).toThrow('did not tell its seconds');
+  });
+
+  it('of a trim', () => {
+    expect(parseTrim('{"requests": 5, "seconds": 0.25}')).toEqual({ requests: 5, ms: 250 });
+    expect(() => parseTrim('Traceback')).toThrow('cannot be read');
+    expect(() => parseTrim('{"requests": 5}')).toThrow('did not tell');
+  });
+
+  it('of metrics, by the whole name', () => {
+    const metrics = new Metrics('# TYPE moved counter\nmoved_bytes 7\nmoved 12\nmoved{volume="x"} 3\nodd NaN\n');
+    expect(metrics.value('moved')).toBe(12);
+    expect(() => metrics.value('move')).toThrow('tell of no move');
+    expect(() => metrics.value('odd')).toThrow('tell of no odd');
   });
 
   it('of a recovery', () => {
