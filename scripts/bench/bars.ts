@@ -55,6 +55,17 @@ export const BARS = {
   sustainedShare: 0.7,
   /** Processor time of a read with very many snapshots, as a multiple of that with one. */
   manySnapshotsFactor: 1.1,
+  /** Bytes appended, for clients and by the cleaner, as a multiple of what clients wrote: 80% of the journal live. */
+  amplification: 3.5,
+  /** The same with nine in ten writes to a tenth of the volume. */
+  skewedAmplification: 2.2,
+  /** Of the rate of a fresh store. */
+  cleaningShare: 0.35,
+  /** From the deletion of half of the data until the file system has its space. */
+  spaceBackMs: 60_000,
+  /** Bytes on disk beyond four segments, as a multiple of live ones, while nobody writes. */
+  idleGarbage: 1.3,
+  idleSegments: 4,
   /** A trim of all of a fresh 16 TiB volume. */
   freshTrimMs: 1000,
   /** The highest latency of one reader while another volume is trimmed whole. */

@@ -78,7 +78,9 @@ export class Bed {
 
   /** Bytes on disk under a folder of the run. */
   usedBytes(name: string): number {
-    return filesUnder(join(this.folder, name)).reduce((sum, path) => sum + statSync(path).blocks * 512, 0);
+    // A daemon that runs may remove a file meanwhile.
+    const stats = filesUnder(join(this.folder, name)).map((path) => statSync(path, { throwIfNoEntry: false }));
+    return stats.reduce((sum, stat) => sum + (stat?.blocks ?? 0) * 512, 0);
   }
 
   /** Reads every file of a folder of the run from beginning to end, so that all of it is in the page cache. */

@@ -56,8 +56,8 @@ async function run(bed: Bed, options: BenchOptions, argv: readonly string[]): Pr
   const memory: MemoryNote = await warmed(bed, rounds, { wanted: options.warm, works, peers, say });
   const rows = works.length > 0 ? await rounds.run(works, peers) : [];
   const verdicts = ratioVerdicts(rows);
-  const { sizeBytes, seconds, quick } = options;
-  const figureRun: FigureRun = { bed, sizeBytes, seconds, quick, say };
+  const { sizeBytes, seconds, cleanerSeconds, quick } = options;
+  const figureRun: FigureRun = { bed, sizeBytes, seconds, cleanerSeconds, quick, say };
   for (const figure of figures) {
     say(`${figure.name}: ${figure.title}`);
     verdicts.push(...(await figure.run(figureRun)));

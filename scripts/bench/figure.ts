@@ -20,6 +20,8 @@ export interface FigureRun {
   readonly sizeBytes: number;
   /** Of one measurement. */
   readonly seconds: number;
+  /** Of each of the two workloads of the cleaner. */
+  readonly cleanerSeconds: number;
   /** Show that it works, measure nothing. */
   readonly quick: boolean;
   readonly say: (text: string) => void;

@@ -1,5 +1,6 @@
 import type { Figure } from './figure.js';
 import { checkpointFigure } from './figures/checkpoint.js';
+import { cleanerFigure } from './figures/cleaner.js';
 import { idleFigure } from './figures/idle.js';
 import { qosFigure } from './figures/qos.js';
 import { recoveryFigure } from './figures/recovery.js';
@@ -23,5 +24,6 @@ export const FIGURES: readonly Figure[] = [
   snapshotReadsFigure,
   scrubFigure,
   trimsFigure,
+  cleanerFigure,
   sustainedFigure,
 ];

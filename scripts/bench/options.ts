@@ -17,6 +17,8 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Of one measurement. */
   readonly seconds: number;
+  /** Of each of the two workloads of the figure "cleaner". */
+  readonly cleanerSeconds: number;
   readonly sizeBytes: number;
   /** Where working sets go; '': the system's temporary folder. */
   readonly folder: string;
@@ -31,14 +33,17 @@ export interface BenchOptions {
 
 export const HELP = `npm run bench -- [option ...]
 
-  --only NAME,...    works and figures; without it all but "sustained" (with --peers: all works)
+  --only NAME,...    works and figures; without it all but the long ones, "cleaner" and "sustained"
+                     (with --peers: all works)
   --peers NAME,...   who is measured; without it everybody
   --rounds N         interleaved rounds, at least 3 (3)
   --seconds N        of one measurement (5)
   --size SIZE        of a working set (1G)
   --folder DIR       where working sets go: on the disk that is measured
+  --cleaner-seconds N
+                     of each of the two workloads of "cleaner" (600)
   --sustained        also five minutes or 30 GiB of random writes
-  --all              everything, "sustained" too
+  --all              everything, the long ones too
   --quick            tiny and in one round: shows that the bench works, and measures nothing
   --json FILE        writes every figure of every round
   --markdown         prints Markdown tables for a README
@@ -53,13 +58,15 @@ machines measure; the report says how busy others kept this one.
 `;
 
 /** Figures that are asked for by name or by `--all` only. */
-const LONG_FIGURES: readonly string[] = ['sustained'];
+const LONG_FIGURES: readonly string[] = ['cleaner', 'sustained'];
 
 const ROUNDS_LEAST = 3;
 const ROUNDS_MAX = 100;
 const SECONDS_MAX = 3600;
+const CLEANER_SECONDS = 600;
+const CLEANER_SECONDS_MAX = 86_400;
 const SIZE_BYTES_LEAST = 16 * 2 ** 20;
-const QUICK = { rounds: 1, seconds: 0.5, sizeBytes: 64 * 2 ** 20 } as const;
+const QUICK = { rounds: 1, seconds: 0.5, cleanerSeconds: 2, sizeBytes: 64 * 2 ** 20 } as const;
 
 /** What else a command line can ask for than a run. */
 export type Wish = { readonly run: BenchOptions } | { readonly show: 'help' | 'list' };
@@ -78,6 +85,9 @@ export function parseOptions(argv: readonly string[], known: Known): Wish {
     peers: known.peers.filter((name) => peers.includes(name)),
     rounds: number(values.rounds, '--rounds', { least: quick ? 1 : ROUNDS_LEAST, most: ROUNDS_MAX, whole: true }),
     seconds: number(values.seconds, '--seconds', { least: 0.1, most: SECONDS_MAX, whole: false }),
+    cleanerSeconds: number(values['cleaner-seconds'], '--cleaner-seconds', {
+      ...{ least: 0.1, most: CLEANER_SECONDS_MAX, whole: false },
+    }),
     sizeBytes: size(values.size),
     folder: values.folder === '' ? '' : resolve(values.folder),
     jsonFile: values.json === '' ? '' : resolve(values.json),
@@ -110,6 +120,7 @@ function parsed(argv: readonly string[]) {
         ...{ only: text(''), peers: text(''), folder: text(''), json: text('') },
         rounds: text(String(quick ? QUICK.rounds : ROUNDS_LEAST)),
         seconds: text(String(quick ? QUICK.seconds : 5)),
+        'cleaner-seconds': text(String(quick ? QUICK.cleanerSeconds : CLEANER_SECONDS)),
         size: text(quick ? String(QUICK.sizeBytes) : '1G'),
         ...{ sustained: flag, all: flag, quick: flag, markdown: flag, strict: flag, list: flag, help: flag },
         ...{ 'no-warm': flag, 'no-build': flag },

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { RATIO_BARS } from '../../scripts/bench/bars.js';
 import { atLeast, atMost, told } from '../../scripts/bench/figure.js';
 import { FIGURES } from '../../scripts/bench/figures.js';
+import { liveBytesOf } from '../../scripts/bench/figures/cleaner.js';
 import { assertMeasured, cpuSecondsPerGib, type Measurement } from '../../scripts/bench/measurement.js';
 import { PEERS } from '../../scripts/bench/peers.js';
 import type { Row } from '../../scripts/bench/rounds.js';
@@ -140,6 +141,13 @@ describe('figures', () => {
     expect(programs('idle')).toEqual([]);
     expect(programs('recovery')).toEqual(['fio']);
     expect(programs('snapshot-reads', 'trims')).toEqual(['fio', 'qemu-utils', 'python3 python3-libnbd']);
+  });
+
+  it('fill a journal to 80% with the headers of its blocks', () => {
+    const capacityBytes = 16 * 2 ** 30;
+    const liveShare = (liveBytesOf(capacityBytes) * (1 + 64 / 4096)) / capacityBytes;
+    expect(liveShare).toBeGreaterThan(0.799);
+    expect(liveShare).toBeLessThanOrEqual(0.8);
   });
 });
 

@@ -14,7 +14,7 @@ import { FILL, workNamed } from '../../scripts/bench/works.js';
 
 const KNOWN = {
   works: ['rand-read-32', 'rand-write-32', 'flush-1'],
-  figures: ['idle', 'sustained'],
+  figures: ['idle', 'cleaner', 'sustained'],
   peers: ['galleon', 'nbdkit', 'qemu-raw'],
 };
 
@@ -28,7 +28,7 @@ describe('options of the bench', () => {
   it('ask for everything but the long, in three rounds over 1 GiB', () => {
     expect(optionsOf()).toMatchObject({
       ...{ works: KNOWN.works, figures: ['idle'], peers: KNOWN.peers },
-      ...{ rounds: 3, seconds: 5, sizeBytes: 2 ** 30, strict: false, warm: true, quick: false },
+      ...{ rounds: 3, seconds: 5, cleanerSeconds: 600, sizeBytes: 2 ** 30, strict: false, warm: true, quick: false },
     });
   });
 
@@ -43,9 +43,12 @@ describe('options of the bench', () => {
     expect(optionsOf('--peers', 'nbdkit').figures).toEqual([]);
   });
 
-  it('add the long one when it is asked for', () => {
+  it('add the long ones when they are asked for', () => {
     expect(optionsOf('--sustained').figures).toEqual(['idle', 'sustained']);
     expect(optionsOf('--only', 'sustained')).toMatchObject({ works: [], figures: ['sustained'] });
+    expect(optionsOf('--only', 'cleaner', '--cleaner-seconds', '30')).toMatchObject({
+      ...{ works: [], figures: ['cleaner'], cleanerSeconds: 30 },
+    });
     expect(optionsOf('--all', '--only', 'idle')).toMatchObject({ works: KNOWN.works, figures: KNOWN.figures });
   });
 
@@ -60,6 +63,7 @@ describe('options of the bench', () => {
     [['--rounds', '2'], /--rounds: "2" is not a whole number from 3/],
     [['--rounds', '3.5'], /--rounds/],
     [['--seconds', 'many'], /--seconds/],
+    [['--cleaner-seconds', '0'], /--cleaner-seconds/],
     [['--seconds', ''], /--seconds/],
     [['--size', '1X'], /--size/],
     [['--size', '1M'], /--size/],

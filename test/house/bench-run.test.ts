@@ -113,7 +113,7 @@ describe('a run of the bench that cannot be', () => {
   it('lists what there is', async () => {
     const { status, stdout } = await start(['--list']).ended;
     expect(status).toBe(0);
-    const figures = ['recovery', 'snapshots', 'snapshot-reads', 'scrub', 'trims', 'sustained'];
+    const figures = ['recovery', 'snapshots', 'snapshot-reads', 'cleaner', 'scrub', 'trims', 'sustained'];
     for (const name of ['rand-write-32', 'flush-1', ...figures, 'qemu-luks']) expect(stdout).toContain(`  ${name} `);
   });
 });
