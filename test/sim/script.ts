@@ -145,9 +145,9 @@ export function makeScript(seed: number, length: number): Script {
     const what = DAMAGES[random.below(DAMAGES.length)];
     add({ kind: 'damage', what, times: 1 + random.below(4), checkpoint: random.below(2) === 0 });
   }
-  // Drawn by itself: what a seed does otherwise stays the same.
+  // Drawn by itself: what a seed does otherwise stays the same. Without a cleaner nothing would come back under a limit.
   const limits = new SeededRandom(seed ^ 0x2545f491);
-  const journalBytes = limits.below(3) === 0 ? (24 + limits.below(40)) * MIB : Number.POSITIVE_INFINITY;
+  const journalBytes = !damage && limits.below(3) === 0 ? (24 + limits.below(40)) * MIB : Number.POSITIVE_INFINITY;
   return { seed, options: { ...options, journalBytes, cleaning: !damage }, steps };
 }
 
