@@ -126,6 +126,36 @@ export class LayerVerbs {
     });
   }
 
+  /**
+   * Has the journal go on in another segment than its present one: none that is held back, and only where changes can be
+   * appended at all. Throws StoreError FULL, IO, CLOSED.
+   */
+  leaveSegment(engine: Engine): Promise<void> {
+    const { journal } = engine;
+    const { generation } = journal.position;
+    let tries = 0;
+    return new Promise((resolve, reject) => {
+      const left = new StoreError('the journal goes on elsewhere', { code: 'CLOSED' });
+      const full = new StoreError('the disk is full: the journal has no further segment', { code: 'FULL' });
+      this.#io.writes.verb({
+        refusal: () => {
+          if (journal.position.generation !== generation) return left;
+          return tries > 2 ? full : null;
+        },
+        add: () => {
+          // As if it did not fit. A batch that closes a page comes first, and does not count.
+          if (!journal.padWanted) tries += 1;
+          return false;
+        },
+        publish: () => undefined,
+        done: (failure) => {
+          if (failure === null || failure === left) resolve();
+          else reject(failure);
+        },
+      });
+    });
+  }
+
   #perform(engine: Engine, verb: Omit<LayerVerb, 'done'>): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#io.writes.verb({

@@ -105,6 +105,13 @@ export const SCRUB_SLICE_BYTES = 32 * MIB;
 export const SCRUB_YIELD_MS_MAX = 250;
 /** How often it looks whether others still wait. */
 export const SCRUB_YIELD_STEP_MS = 5;
+/** Bytes of blocks that are taken from the map at once to be sealed anew, while the cleaner waits. */
+export const RESEAL_SLICE_BYTES = 8 * MIB;
+/** Bytes of blocks of one record of them: the addon's append thread is held for so long. */
+export const RESEAL_RECORD_BYTES = MIB;
+/** What is read at once to look at block headers, and how far they may be apart for that. */
+export const RESEAL_READ_BYTES = MIB;
+export const RESEAL_GAP_BYTES = 32 * 1024;
 /** Memory for the map of a store that is only looked at: all that a replay changes must fit, since nothing may be written. */
 export const OFFLINE_CACHE_BYTES = 4096 * MIB;
 /** Victims that wait for a checkpoint to be freed; their space is twice in use meanwhile. */
@@ -161,4 +168,8 @@ assert(
 assert(2 * MAP_PROBE_LEAVES_MS < MAP_PROBE_TIMEOUT_MS, 'the look at the map has time for more than leaves');
 assert(LAYER_BLOCKS_MAX / LEAF_BLOCKS <= 2 ** 40, 'a leaf index fits the five bytes of its key');
 assert(SCRUB_BATCH_BYTES >= BLOCK_BYTES_MAX, 'a batch of a scrub holds the largest block');
+assert(
+  RESEAL_SLICE_BYTES >= LEAF_BLOCKS * BLOCK_BYTES_MAX,
+  'a slice of a re-sealing holds a leaf of the largest blocks',
+);
 assert((BLOCK_BYTES_MAX / 64) * 65 * 2 < SEGMENT_BYTES_MIN, 'the smallest segment holds the largest block');

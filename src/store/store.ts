@@ -18,6 +18,7 @@ import {
   SEGMENT_BYTES_DEFAULT,
 } from './limits.js';
 import type { Layer } from './map/layer.js';
+import type { ResealDependencies } from './cleaner/resealer.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
 import type { ScrubDependencies } from './scrub.js';
 import { spaceLeft } from './space-left.js';
@@ -371,6 +372,25 @@ export class Store implements Closable {
       clock: this.#io.clock,
       store: () => this.#whenReady(),
       keyring,
+      busy: () => this.#reads.busy || this.#writes.waiting > 0,
+    };
+  }
+
+  /** What re-sealing the blocks of a head works with. `demandOpen` throws when its keys may not be used any more. */
+  resealDependencies(head: Head, demandOpen: () => void): ResealDependencies {
+    return {
+      ...this.#io,
+      store: async () => {
+        const engine = await this.#whenReady();
+        if (this.#cleaner === null) throw closedError();
+        return { engine, cleaner: this.#cleaner };
+      },
+      keys: () => {
+        demandOpen();
+        if (head.layer.gone) throw closedError();
+        return head;
+      },
+      leaveSegment: (engine) => this.layers.leaveSegment(engine),
       busy: () => this.#reads.busy || this.#writes.waiting > 0,
     };
   }

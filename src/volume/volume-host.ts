@@ -3,9 +3,10 @@ import type { DeviceStatistics } from '../device/device-statistics.js';
 import type { QosSettings } from '../model/qos-settings.js';
 import type { ThrottleReading } from '../qos/throttle-statistics.js';
 import type { DataKey, HeadKeys, PlainBlocks } from '../store/head.js';
+import type { ResealOptions, ResealOutcome, ResealProgress } from '../store/cleaner/resealer.js';
 import type { BadRange, ScrubProgress, ScrubRequest } from './volume-scrub.js';
 
-export type { DataKey, PlainBlocks, ThrottleReading };
+export type { DataKey, PlainBlocks, ResealOptions, ResealOutcome, ResealProgress, ThrottleReading };
 
 /**
  * The keys of a volume, and whether it has blocks without encryption. Whoever is given them copies the secrets into the
@@ -115,6 +116,12 @@ export interface VolumeHandle extends BlockDevice {
    * is read or the signal says so; throws DeviceError CLOSED when the volume is closed meanwhile.
    */
   scrub(request: ScrubRequest): AsyncGenerator<ScrubProgress, void, void>;
+  /**
+   * Seals its blocks and those of its snapshots anew that are under keys which are to go, behind everybody else. Whatever
+   * opens the snapshots must have the present key before. Resolves with nothing proven when the signal ends it or its keys
+   * are changed; throws DeviceError CLOSED when the volume is closed meanwhile, and StoreError.
+   */
+  reseal(options: ResealOptions): Promise<ResealOutcome>;
   /** Completes what is in flight, then refuses requests with CLOSED. Idempotent. */
   close(): Promise<void>;
 }

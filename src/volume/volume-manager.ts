@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js';
 import type { Closable } from '../base/lifecycle.js';
 import { LATENCY_BOUNDS_MS } from '../device/device-statistics.js';
 import { FairQueue } from '../qos/fair-queue.js';
+import { Resealer } from '../store/cleaner/resealer.js';
 import type { Store, StoreSpace } from '../store/store.js';
 import { SPACE_AGE_MS } from './limits.js';
 import { Volume } from './volume.js';
@@ -103,6 +104,11 @@ export class VolumeManager implements VolumeHost, Closable {
           fair: this.#fair,
           grow: (sizeBlocks) => this.#store.layers.grow(() => head.layerId, sizeBlocks),
           scrub: (request, demandOpen) => scrubHead(this.#store, head, request, demandOpen),
+          reseal: (request, demandOpen) =>
+            new Resealer(
+              { ...request, own: () => [head.layerId, ...request.own()] },
+              this.#store.resealDependencies(head, demandOpen),
+            ).run(),
           release: async () => {
             await this.#store.closeHead(head);
             this.#open.delete(volume);

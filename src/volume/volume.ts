@@ -17,7 +17,7 @@ import { InnerRequest } from './inner-request.js';
 import { CACHE_STEP_BYTES } from './limits.js';
 import { RangeLock } from './range-lock.js';
 import { UnalignedWrite } from './unaligned-write.js';
-import type { VolumeHandle, VolumeKeys } from './volume-host.js';
+import type { ResealOptions, ResealOutcome, VolumeHandle, VolumeKeys } from './volume-host.js';
 import type { ScrubProgress, ScrubRequest } from './volume-scrub.js';
 
 export interface VolumeDependencies {
@@ -29,6 +29,8 @@ export interface VolumeDependencies {
   readonly grow: (sizeBlocks: number) => Promise<void>;
   /** Reads everything; `demandOpen` throws once the volume is closed. */
   readonly scrub: (request: ScrubRequest, demandOpen: () => void) => AsyncGenerator<ScrubProgress, void, void>;
+  /** Seals old blocks anew; `demandOpen` likewise. */
+  readonly reseal: (options: ResealOptions, demandOpen: () => void) => Promise<ResealOutcome>;
   /** Lets go of the head and its keys, when nothing is in flight any more. */
   readonly release: () => Promise<void>;
 }
@@ -272,6 +274,12 @@ export class Volume implements VolumeHandle {
 
   scrub(request: ScrubRequest): AsyncGenerator<ScrubProgress, void, void> {
     return this.#io.scrub(request, () => {
+      if (this.#state !== 'open') throw new DeviceError('the volume is closed', { code: 'CLOSED' });
+    });
+  }
+
+  reseal(options: ResealOptions): Promise<ResealOutcome> {
+    return this.#io.reseal(options, () => {
       if (this.#state !== 'open') throw new DeviceError('the volume is closed', { code: 'CLOSED' });
     });
   }

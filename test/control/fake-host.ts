@@ -10,6 +10,8 @@ import type {
   LayerUsage,
   OpenVolume,
   PlainBlocks,
+  ResealOptions,
+  ResealOutcome,
   StoreReport,
   ThrottleReading,
   VolumeHandle,
@@ -260,6 +262,12 @@ export class FakeHost implements VolumeHost {
   }
 }
 
+/** What became of a run that looked at nothing. */
+export function resealed(fields: Partial<ResealOutcome> = {}): ResealOutcome {
+  const nothing = { lookedBytes: 0, totalBytes: 0, sealedBlocks: 0, badBlocks: 0, heldSegments: 0 };
+  return { ...nothing, gone: [], sharedWith: [], ...fields };
+}
+
 export class FakeHandle implements VolumeHandle {
   readonly volumeId: string;
   readonly statistics = new DeviceStatistics();
@@ -272,6 +280,14 @@ export class FakeHandle implements VolumeHandle {
   scrubSteps: readonly ScrubProgress[] = [];
   /** Asked before each step of a scrub; the step waits for what it returns. */
   beforeScrubStep: (request: ScrubRequest) => Promise<void> = () => Promise.resolve();
+  /** By default a run that goes on until it is ended. */
+  resealWith: (options: ResealOptions) => Promise<ResealOutcome> = ({ signal }) =>
+    new Promise((resolve) => {
+      if (signal.aborted) resolve(resealed());
+      signal.addEventListener('abort', () => {
+        resolve(resealed());
+      });
+    });
   qos: QosSettings | null = null;
   throttling: ThrottleReading = { throttledMs: 0, waitedMs: 0, throttledRequests: 0, waiting: 0 };
   closed = false;
@@ -370,6 +386,10 @@ export class FakeHandle implements VolumeHandle {
       if (request.signal.aborted) return;
       yield step;
     }
+  }
+
+  reseal(options: ResealOptions): Promise<ResealOutcome> {
+    return this.resealWith(options);
   }
 
   close(): Promise<void> {

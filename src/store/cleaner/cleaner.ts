@@ -23,9 +23,11 @@ import type { BlockMap } from '../map/block-map.js';
 import type { LeafMoves } from '../map/leaf-moves.js';
 import { holdersOf } from '../map/layer-tree.js';
 import { MovedBlocks } from '../map/moved-blocks.js';
+import { StoreError } from '../store-error.js';
 import { ColdStream } from './cold-stream.js';
 import { CleaningPolicy } from './cleaning-policy.js';
 import type { RecordBlocks } from './record-blocks.js';
+import { SealingStream } from './sealing-stream.js';
 import { VictimScan } from './victim-scan.js';
 
 export interface CleanerDependencies {
@@ -69,6 +71,8 @@ export class Cleaner {
   readonly #policy: CleaningPolicy;
   readonly #scan: VictimScan;
   readonly #streams: ColdStream[];
+  /** Where blocks go that are sealed anew, while the cleaner waits (resealer.ts). */
+  readonly sealing: SealingStream;
   /** Victims of which nothing is live, until a checkpoint lets them go: slot and generation. */
   readonly #emptied = new Map<number, number>();
   /** Segments that cannot be cleaned: part of them cannot be read, or is damaged. By slot, their generation. */
@@ -98,6 +102,7 @@ export class Cleaner {
       { length: COLD_TIERS },
       (_, n) => new ColdStream({ ...options, tier: n + 1 }, dependencies),
     );
+    this.sealing = new SealingStream(options, dependencies);
     this.#arm();
   }
 
@@ -106,7 +111,7 @@ export class Cleaner {
     return {
       segments: this.#victims,
       blocks: this.#movedBlocks,
-      bytes: this.#streams.reduce((sum, stream) => sum + stream.appendedBytes, 0),
+      bytes: [...this.#streams, this.sealing].reduce((sum, stream) => sum + stream.appendedBytes, 0),
     };
   }
 
@@ -181,6 +186,49 @@ export class Cleaner {
     }
   }
 
+  /** Runs other work that moves blocks, while the cleaner does not. Throws StoreError CLOSED, and what the work throws. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#running !== null) await this.#running;
+    if (this.#closed) throw new StoreError('the store is closed', { code: 'CLOSED' });
+    const running = work();
+    const ended = (): void => {
+      this.#running = null;
+    };
+    this.#running = running.then(ended, ended);
+    return running;
+  }
+
+  /** Nothing more goes into the segments that are open for moved blocks. As a part of `alone`. */
+  async leaveSegments(): Promise<void> {
+    for (const stream of [...this.#streams, this.sealing]) await stream.seal();
+  }
+
+  /** Whether a segment is open for moved blocks. */
+  isOpen(slot: number): boolean {
+    return [...this.#streams, this.sealing].some((stream) => stream.slot === slot);
+  }
+
+  /**
+   * Empties segments and frees them, whatever is gained by it; those that cannot be read to their end stay. As a part of
+   * `alone`. false when there was no segment to move what lives in them to.
+   */
+  async discard(segments: readonly SegmentRow[]): Promise<boolean> {
+    const { table } = this.#io;
+    await this.#free();
+    for (let at = 0; at < segments.length; at += CLEANER_UNCHECKPOINTED_MAX) {
+      const unfit = this.#unfit();
+      const victims = segments
+        .slice(at, at + CLEANER_UNCHECKPOINTED_MAX)
+        .filter(({ slot, generation }) => table.generations[slot] === generation && !unfit.has(slot))
+        .filter(({ slot }) => table.state(slot) === 'chain' || table.state(slot) === 'cold');
+      if (victims.length === 0) continue;
+      const done = await this.#clean(victims);
+      await this.#free();
+      if (!done) return false;
+    }
+    return true;
+  }
+
   /** Cleans the next victims; false when none is worth it. `thorough`: for little gain too. */
   async #step(thorough: boolean): Promise<boolean> {
     const { checkpointer, journal } = this.#io;
@@ -209,7 +257,7 @@ export class Cleaner {
 
   #unfit(): Set<number> {
     const { table } = this.#io;
-    const unfit = new Set(this.#streams.map((stream) => stream.slot));
+    const unfit = new Set([...this.#streams, this.sealing].map((stream) => stream.slot));
     for (const marks of [this.#emptied, this.#refused]) {
       for (const [slot, generation] of marks) {
         if (table.generations[slot] === generation) unfit.add(slot);
@@ -384,5 +432,6 @@ export class Cleaner {
     if (this.#timer !== null) this.#io.clock.clear(this.#timer);
     await this.#running?.catch(() => undefined);
     for (const stream of this.#streams) await stream.close();
+    this.sealing.close();
   }
 }

@@ -60,6 +60,8 @@ export class SegmentPool {
   #generation: number;
   #filling: Promise<void> | null = null;
   #closed = false;
+  /** Free segments whose files are kept. */
+  #filesKeptMax = FREE_FILES_MAX;
   /** The segment being filled with zeros: out of the ready list meanwhile. */
   #zeroing: { readonly slot: number; cancel: boolean; done: Promise<void> } | null = null;
 
@@ -289,7 +291,7 @@ export class SegmentPool {
     const surplus = [...table.rows()]
       .filter((row) => row.state === 'free' && !this.#removed.has(row.slot))
       .map((row) => row.slot)
-      .slice(FREE_FILES_MAX);
+      .slice(this.#filesKeptMax);
     for (const slot of surplus) {
       // First the row: a segment that is part of the chain has a file.
       this.#removed.add(slot);
@@ -299,6 +301,27 @@ export class SegmentPool {
       this.#files = this.fileCount - 1;
     }
     if (surplus.length > 0) await files.syncDirectory(this.#directory);
+  }
+
+  /**
+   * Removes every file that was written before and is not in use, and until `recycle` each that comes free: what lay in them
+   * is to be nowhere.
+   */
+  async discard(): Promise<void> {
+    this.#filesKeptMax = 0;
+    while (this.#filling !== null) await this.#filling;
+    const slots = this.#ready.filter((slot) => this.#written.has(slot));
+    for (const slot of slots) {
+      this.#ready.splice(this.#ready.indexOf(slot), 1);
+      this.#written.delete(slot);
+    }
+    await this.release(slots);
+    this.refill();
+  }
+
+  /** Files are kept for the next uses again. */
+  recycle(): void {
+    this.#filesKeptMax = FREE_FILES_MAX;
   }
 
   async #hasHeader(slot: number): Promise<boolean> {

@@ -19,6 +19,20 @@ export function* chainOf(layers: Layers, layer: Layer): Generator<Layer> {
   for (let each: Layer | undefined = layer; each !== undefined; each = layers.get(each.parent)) yield each;
 }
 
+/** Layers that show this one and are somebody's (not hidden), but none of `own`. */
+export function strangersOf(layers: Layers, layer: Layer, own: ReadonlySet<number>): Layer[] {
+  const found: Layer[] = [];
+  for (const each of layers.values()) {
+    if (each.gone || each.hidden || own.has(each.id)) continue;
+    for (const below of chainOf(layers, each)) {
+      if (below !== layer) continue;
+      found.push(each);
+      break;
+    }
+  }
+  return found;
+}
+
 /** Whose entries may name the blocks that the journal says were written to a layer: it, its heir, or nobody. */
 export function holdersOf(layers: Layers, id: number): Layer[] {
   let layer = layers.get(id);

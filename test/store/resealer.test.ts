@@ -1,0 +1,407 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { Operation } from '../../src/device/block-device.js';
+import { BLOCK } from '../../src/io/record-layout.js';
+import { offsetUnitsOf, slotOf } from '../../src/store/location.js';
+import { segmentName } from '../../src/store/journal/segment-files.js';
+import type { LayerId, PlainBlocks, ResealOptions, ResealOutcome, VolumeHandle } from '../../src/volume/volume-host.js';
+import { SeededRandom } from '../base/seeded-random.js';
+import { MIB, perform, StoreWorld } from './store-world.js';
+
+const BYTES = 4096;
+
+async function worldOf(store: { capacityBytes?: number } = {}): Promise<StoreWorld> {
+  const world = await StoreWorld.make({ store: { segmentBytes: MIB, mapCacheBytes: MIB, ...store } });
+  onTestFinished(() => world.destroy());
+  await world.open();
+  return world;
+}
+
+const secretOf = (number: number): { number: number; secret: Uint8Array } => ({
+  number,
+  secret: new Uint8Array(32).fill(number),
+});
+
+let epoch = 1000;
+
+function openWith(
+  world: StoreWorld,
+  layer: number,
+  numbers: readonly number[],
+  plain?: PlainBlocks,
+  readOnly = false,
+): VolumeHandle {
+  epoch += 1;
+  const keys = numbers.map(secretOf);
+  const volume = { volumeId: `volume-${layer}`, layer: layer as LayerId, epoch, readOnly, keys };
+  return world.manager.open(plain === undefined ? volume : { ...volume, plain });
+}
+
+const rekey = (volume: VolumeHandle, numbers: readonly number[], plain?: PlainBlocks): Promise<void> => {
+  const keys = numbers.map(secretOf);
+  return volume.rekey(plain === undefined ? { keys } : { keys, plain }, () => Promise.resolve());
+};
+
+const reseal = (
+  volume: VolumeHandle,
+  numbers: readonly number[],
+  under: number,
+  more: Partial<ResealOptions> = {},
+): Promise<ResealOutcome> =>
+  volume.reseal({
+    ...{ numbers, under, own: () => [], signal: new AbortController().signal, told: () => undefined },
+    ...more,
+  });
+
+/** What a volume is to hold: the number in each block, 0 where it is zeros. */
+class Content {
+  readonly shows: Float64Array;
+  readonly #random: SeededRandom;
+  #last = 0;
+
+  constructor(blocks: number, seed: number) {
+    this.shows = new Float64Array(blocks);
+    this.#random = new SeededRandom(seed);
+  }
+
+  async write(volume: VolumeHandle, first: number, count: number): Promise<void> {
+    const data = Buffer.alloc(count * BYTES, 'every block says this in clear. ');
+    for (let n = 0; n < count; n += 1) {
+      this.#last += 1;
+      data.writeDoubleLE(this.#last, n * BYTES);
+      this.shows[first + n] = this.#last;
+    }
+    await perform(volume, Operation.WRITE, first * BYTES, data.length, { data });
+  }
+
+  async fill(volume: VolumeHandle): Promise<void> {
+    for (let first = 0; first < this.shows.length; first += 64) {
+      await this.write(volume, first, Math.min(64, this.shows.length - first));
+    }
+  }
+
+  async overwrite(volume: VolumeHandle, writes: number): Promise<void> {
+    for (let n = 0; n < writes; n += 1) await this.write(volume, this.#random.below(this.shows.length - 4), 4);
+  }
+
+  async check(volume: VolumeHandle, shows: Float64Array = this.shows): Promise<void> {
+    const into = Buffer.alloc(64 * BYTES);
+    for (let first = 0; first < shows.length; first += 64) {
+      const count = Math.min(64, shows.length - first);
+      await perform(volume, Operation.READ, first * BYTES, count * BYTES, { data: into });
+      for (let n = 0; n < count; n += 1)
+        expect(into.readDoubleLE(n * BYTES), `block ${first + n}`).toBe(shows[first + n]);
+    }
+  }
+}
+
+interface Live {
+  readonly layer: number;
+  readonly block: number;
+  readonly location: number;
+  readonly key: number;
+}
+
+/** Every block that the map names, with the key number of its header. */
+async function liveBlocks(world: StoreWorld): Promise<Live[]> {
+  const { engine } = world.store;
+  if (engine === null) throw new Error('no engine');
+  const files = new Map<number, Buffer>();
+  const found: Live[] = [];
+  for (const layer of engine.map.layers.values()) {
+    if (layer.gone) continue;
+    for (let leaf = 0; leaf * 128 < layer.sizeBlocks; leaf += 1) {
+      await engine.map.prefetchOwn([layer], [leaf]);
+      for (const [n, location] of (engine.map.views.own(layer, leaf) ?? new Float64Array(0)).entries()) {
+        if (location <= 0) continue;
+        const slot = slotOf(location);
+        const file = files.get(slot) ?? readFileSync(join(world.path, 'journal', segmentName(slot)));
+        files.set(slot, file);
+        const at = offsetUnitsOf(location) * (layer.blockBytes / 64);
+        found.push({
+          layer: layer.id,
+          block: leaf * 128 + n,
+          location,
+          key: file.readUInt32LE(at + BLOCK.KEY_NUMBER_AT),
+        });
+      }
+    }
+  }
+  return found;
+}
+
+const keysInUse = async (world: StoreWorld): Promise<number[]> =>
+  [...new Set((await liveBlocks(world)).map(({ key }) => key))].sort((a, b) => a - b);
+
+/** (key, salt, nonce) of every block that lies in any segment; one that was copied as it is has one tag as well. */
+async function checkNonces(world: StoreWorld): Promise<void> {
+  const tags = new Map<string, string>();
+  for (const { location } of await liveBlocks(world)) {
+    const file = readFileSync(join(world.path, 'journal', segmentName(slotOf(location))));
+    const at = offsetUnitsOf(location) * 64;
+    const cut = (from: number, length: number): string => file.toString('hex', at + from, at + from + length);
+    const identity = cut(BLOCK.KEY_NUMBER_AT, 4) + cut(BLOCK.SALT_AT, 16) + cut(BLOCK.NONCE_AT, 12);
+    const tag = cut(BLOCK.TAG_AT, 16);
+    expect(tags.get(identity) ?? tag).toBe(tag);
+    tags.set(identity, tag);
+  }
+}
+
+const inJournal = (world: StoreWorld, text: string): string[] =>
+  readdirSync(join(world.path, 'journal')).filter((name) =>
+    readFileSync(join(world.path, 'journal', name)).includes(text),
+  );
+
+describe('the resealer', () => {
+  it('seals what a volume and its snapshots hold under the new key, so that the old one is not needed', async () => {
+    const world = await worldOf();
+    const layer = await world.manager.createLayer(BYTES, 6 * MIB);
+    let volume = openWith(world, layer, [1]);
+    const content = new Content((6 * MIB) / BYTES, 1);
+    await content.fill(volume);
+    const [head] = await world.manager.freeze([layer]);
+    const then = content.shows.slice();
+    await content.overwrite(volume, 200);
+    let snapshot = openWith(world, layer, [1, 2], undefined, true);
+    await rekey(volume, [1, 2]);
+    await content.overwrite(volume, 50);
+    const steps: number[] = [];
+    const outcome = await reseal(volume, [1], 2, {
+      own: () => [layer],
+      told: ({ lookedBytes, totalBytes }) => steps.push(lookedBytes / totalBytes),
+    });
+    expect(outcome).toMatchObject({ gone: [1], sharedWith: [], badBlocks: 0 });
+    expect(outcome.sealedBlocks).toBeGreaterThan(then.length);
+    expect(steps.at(-1)).toBe(1);
+    expect(await keysInUse(world)).toEqual([2]);
+    await checkNonces(world);
+    await content.check(volume);
+    await content.check(snapshot, then);
+    await world.kill();
+    await world.open();
+    volume = openWith(world, head, [2]);
+    snapshot = openWith(world, layer, [2], undefined, true);
+    await content.check(volume);
+    await content.check(snapshot, then);
+    // Once more: there is nothing to do.
+    expect(await reseal(volume, [1], 2, { own: () => [layer] })).toMatchObject({ gone: [1], sealedBlocks: 0 });
+  });
+
+  it.each([1, 2, 3])('survives kills at any point, writes and the cleaner beside it (seed %i)', async (seed) => {
+    const world = await worldOf({ capacityBytes: 32 * MIB });
+    const random = new SeededRandom(seed);
+    const layer = await world.manager.createLayer(BYTES, 10 * MIB);
+    let volume = openWith(world, layer, [1]);
+    const content = new Content((10 * MIB) / BYTES, seed);
+    await content.fill(volume);
+    await rekey(volume, [1, 2]);
+    let done = false;
+    for (let round = 0; !done; round += 1) {
+      const ending = new AbortController();
+      const steps = random.below(4);
+      let told = 0;
+      const run = reseal(volume, [1], 2, {
+        signal: ending.signal,
+        told: () => {
+          told += 1;
+          if (told > steps && round < 5) ending.abort();
+        },
+      });
+      await content.overwrite(volume, 100);
+      const outcome = await run;
+      done = outcome.gone.includes(1);
+      await content.check(volume);
+      if (round % 2 === 0) await world.kill();
+      else await world.close();
+      await world.open();
+      volume = openWith(world, layer, done ? [2] : [1, 2]);
+      await content.check(volume);
+    }
+    expect(await keysInUse(world)).toEqual([2]);
+    await checkNonces(world);
+    await world.store.cleaned();
+    await content.check(volume);
+    expect(world.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
+  it('leaves what a clone shows as it is until the clone is gone', async () => {
+    const world = await worldOf();
+    const layer = await world.manager.createLayer(BYTES, 2 * MIB);
+    const volume = openWith(world, layer, [1]);
+    const content = new Content((2 * MIB) / BYTES, 1);
+    await content.fill(volume);
+    const [head] = await world.manager.freeze([layer]);
+    const then = content.shows.slice();
+    const clone = await world.manager.createLayer(BYTES, 2 * MIB, layer);
+    const other = openWith(world, clone, [1, 7]);
+    await content.overwrite(volume, 20);
+    await rekey(volume, [1, 2]);
+    const own = (): number[] => [layer];
+    expect(await reseal(volume, [1], 2, { own })).toMatchObject({ gone: [], sharedWith: [clone] });
+    const live = await liveBlocks(world);
+    expect(new Set(live.filter((each) => each.layer === layer).map(({ key }) => key))).toEqual(new Set([1]));
+    expect(new Set(live.filter((each) => each.layer === head).map(({ key }) => key))).toEqual(new Set([2]));
+    await content.check(other, then);
+    await content.check(volume);
+    await other.close();
+    await world.manager.dropLayer(clone);
+    expect(await reseal(volume, [1], 2, { own })).toMatchObject({ gone: [1], sharedWith: [] });
+    expect(await keysInUse(world)).toEqual([2]);
+    await content.check(volume);
+  });
+
+  it('leaves a block that is damaged where it is, says so, and keeps its key', async () => {
+    const world = await worldOf();
+    const layer = await world.manager.createLayer(BYTES, MIB);
+    const volume = openWith(world, layer, [1]);
+    const content = new Content(MIB / BYTES, 1);
+    await content.fill(volume);
+    await perform(volume, Operation.FLUSH, 0, 0);
+    const [first, second] = (await liveBlocks(world)).filter(({ block }) => block === 5 || block === 77);
+    for (const [{ location }, at] of [[first, 200] as const, [second, 5] as const]) {
+      const path = join(world.path, 'journal', segmentName(slotOf(location)));
+      const bytes = readFileSync(path);
+      bytes[offsetUnitsOf(location) * 64 + at] ^= 1;
+      writeFileSync(path, bytes);
+    }
+    await rekey(volume, [1, 2]);
+    expect(await reseal(volume, [1], 2)).toMatchObject({ gone: [], badBlocks: 2 });
+    const old = (await liveBlocks(world)).filter(({ key }) => key === 1);
+    expect(old.map(({ block }) => block)).toEqual([5, 77]);
+    // Overwritten, it stands in nobody's way any more.
+    await content.write(volume, 5, 1);
+    await content.write(volume, 77, 1);
+    expect(await reseal(volume, [1], 2)).toMatchObject({ gone: [1], badBlocks: 0 });
+    await content.check(volume);
+  });
+
+  it('takes what was in clear off the disk when encryption is turned on', async () => {
+    const world = await worldOf();
+    const layer = await world.manager.createLayer(BYTES, 4 * MIB);
+    const other = await world.manager.createLayer(BYTES, 4 * MIB);
+    let volume = openWith(world, layer, [], 'written');
+    const beside = openWith(world, other, [9]);
+    const content = new Content((4 * MIB) / BYTES, 1);
+    const next = new Content((4 * MIB) / BYTES, 2);
+    await content.fill(volume);
+    await next.fill(beside);
+    await content.overwrite(volume, 300);
+    await world.store.cleaned();
+    await content.overwrite(volume, 100);
+    expect(inJournal(world, 'says this in clear')).not.toEqual([]);
+    await rekey(volume, [1], 'read');
+    await content.overwrite(volume, 10);
+    expect(await reseal(volume, [0], 1)).toMatchObject({ gone: [0], heldSegments: 0 });
+    expect(inJournal(world, 'says this in clear')).toEqual([]);
+    expect((await keysInUse(world)).sort()).toEqual([1, 9]);
+    await content.check(volume);
+    await next.check(beside);
+    await world.kill();
+    await world.open();
+    volume = openWith(world, layer, [1], 'refused');
+    await content.check(volume);
+    expect(inJournal(world, 'says this in clear')).toEqual([]);
+  });
+
+  it('needs no key any more when encryption was turned off', async () => {
+    const world = await worldOf();
+    const layer = await world.manager.createLayer(BYTES, 2 * MIB);
+    const volume = openWith(world, layer, [1]);
+    const content = new Content((2 * MIB) / BYTES, 1);
+    await content.fill(volume);
+    await rekey(volume, [1], 'written');
+    expect(await reseal(volume, [1], 0)).toMatchObject({ gone: [1] });
+    expect(await keysInUse(world)).toEqual([0]);
+    await world.close();
+    await world.open();
+    await content.check(openWith(world, layer, [], 'written'));
+  });
+
+  it('proves nothing once its keys are changed, and ends when its volume is closed', async () => {
+    const world = await worldOf();
+    const layer = await world.manager.createLayer(BYTES, 20 * MIB);
+    const volume = openWith(world, layer, [1]);
+    const content = new Content((20 * MIB) / BYTES, 1);
+    await content.fill(volume);
+    await rekey(volume, [1, 2]);
+    const changing: Promise<void>[] = [];
+    const outcome = await reseal(volume, [1], 2, {
+      told: () => {
+        if (changing.length === 0) changing.push(rekey(volume, [1, 2, 3]));
+      },
+    });
+    expect(outcome).toMatchObject({ gone: [] });
+    await Promise.all(changing);
+    const closing: Promise<void>[] = [];
+    const run = reseal(volume, [1, 2], 3, {
+      told: () => {
+        closing.push(volume.close());
+      },
+    });
+    await expect(run).rejects.toMatchObject({ fault: { code: 'CLOSED' } });
+    await Promise.all(closing);
+    const again = openWith(world, layer, [1, 2, 3]);
+    await content.check(again);
+    expect(await reseal(again, [1, 2], 3)).toMatchObject({ gone: [1, 2] });
+    await content.check(again);
+  });
+
+  it('seals while snapshots freeze the head, merges go on and larger blocks are there', async () => {
+    const world = await worldOf();
+    const size = 16 * MIB;
+    const layer = await world.manager.createLayer(BYTES * 4, size);
+    const volume = openWith(world, layer, [1]);
+    const own: LayerId[] = [layer];
+    const fill = async (byte: number): Promise<void> => {
+      for (let at = 0; at < size; at += MIB) {
+        await perform(volume, Operation.WRITE, at, MIB, { data: new Uint8Array(MIB).fill(byte) });
+      }
+    };
+    await fill(1);
+    const heads = [layer];
+    const freeze = async (): Promise<void> => {
+      const [next] = await world.manager.freeze([heads[heads.length - 1]]);
+      heads.push(next);
+      own.push(next);
+    };
+    await freeze();
+    await perform(volume, Operation.WRITE, 0, 8 * MIB, { data: new Uint8Array(8 * MIB).fill(2) });
+    await rekey(volume, [1, 2]);
+    const beside: Promise<void>[] = [];
+    const outcome = await reseal(volume, [1], 2, {
+      own: () => own,
+      told: () => {
+        if (beside.length > 0) return;
+        const work = async (): Promise<void> => {
+          await freeze();
+          await perform(volume, Operation.WRITE, 4 * MIB, MIB, { data: new Uint8Array(MIB).fill(3) });
+          await world.manager.dropLayer(layer);
+          await world.store.merged();
+        };
+        beside.push(work());
+      },
+    });
+    await Promise.all(beside);
+    expect(outcome).toMatchObject({ gone: [1], badBlocks: 0 });
+    expect(await keysInUse(world)).toEqual([2]);
+    const into = new Uint8Array(size);
+    await perform(volume, Operation.READ, 0, size, { data: into });
+    expect([into[0], into[4 * MIB], into[7 * MIB], into[9 * MIB]]).toEqual([2, 3, 2, 1]);
+  });
+
+  it('makes room for itself on a journal that is nearly full', async () => {
+    const world = await worldOf({ capacityBytes: 24 * MIB });
+    const layer = await world.manager.createLayer(BYTES, 13 * MIB);
+    const volume = openWith(world, layer, [1]);
+    const content = new Content((13 * MIB) / BYTES, 1);
+    await content.fill(volume);
+    await content.overwrite(volume, 500);
+    await rekey(volume, [1, 2]);
+    expect(await reseal(volume, [1], 2)).toMatchObject({ gone: [1] });
+    await content.check(volume);
+    await content.overwrite(volume, 500);
+    expect(await keysInUse(world)).toEqual([2]);
+    await content.check(volume);
+  });
+});
