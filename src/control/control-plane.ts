@@ -16,9 +16,11 @@ import { startVolumes } from './node-start.js';
 import type { Problem } from './problem.js';
 import { QosPolicies } from './qos-policies.js';
 import { QualityOfService } from './quality-of-service.js';
+import { Resealing } from './resealing.js';
 import { Retries } from './retries.js';
 import { Scrubs, type ScrubsOptions } from './scrubs.js';
 import { type Sample, sampleStats, type StatsQuery } from './stats-sampler.js';
+import { SnapshotKeys } from './snapshots/snapshot-keys.js';
 import type { SnapshotDiffs } from './snapshots/snapshot-diffs.js';
 import { type SnapshotParts, snapshotParts } from './snapshots/snapshot-parts.js';
 import type { SnapshotSchedules } from './snapshots/snapshot-schedules.js';
@@ -79,6 +81,7 @@ export class ControlPlane implements Closable {
   readonly classes: StorageClasses;
   readonly volumes: Volumes;
   readonly encryption: VolumeEncryption;
+  readonly resealing: Resealing;
   readonly masterKeys: MasterKeys;
   readonly qos: QualityOfService;
   readonly events: EventLog;
@@ -146,10 +149,20 @@ export class ControlPlane implements Closable {
       snapshots: parts.service,
       isZero,
     });
-    this.encryption = new VolumeEncryption({ table, snapshots, dataKeys, retries, events, log });
+    const snapshotKeys = new SnapshotKeys(parts);
+    this.encryption = new VolumeEncryption({
+      ...{ ...base, snapshots, snapshotKeys },
+      changed: (volumeId) => {
+        this.resealing.changed(volumeId);
+      },
+    });
+    this.resealing = new Resealing({ ...base, snapshots, snapshotKeys, encryption: this.encryption });
     this.masterKeys = new MasterKeys(
       { nodeId: options.nodeId },
-      { vault, copies: new DataKeyCopies(meta), dataKeys, table, retries, events, clock, random },
+      {
+        ...{ ...base, vault, copies: new DataKeyCopies(meta) },
+        resealing: (volumeId) => this.resealing.viewOf(volumeId),
+      },
     );
     this.scrubs = new Scrubs(options.scrubs, { meta, table, host, snapshots, events, clock, log });
     this.snapshots = new Snapshots({ ...base, ...parts, remover: parts.snapshotRemover });
@@ -194,6 +207,8 @@ export class ControlPlane implements Closable {
     await this.scrubs.start();
     // Closed before the volumes that it reads.
     this.#closing.push(this.scrubs);
+    this.resealing.start();
+    this.#closing.push(this.resealing);
   }
 
   /** Ends imports, closes the volumes and stores the last events. The MetaStore and the host stay open. */
@@ -236,6 +251,7 @@ export class ControlPlane implements Closable {
       ...this.#findings,
       ...this.masterKeys.problems(),
       ...this.scrubs.problems(),
+      ...this.resealing.problems(),
       ...this.schedules.problems(),
       ...this.#spaceWatch.problems(),
     ];

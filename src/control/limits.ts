@@ -88,6 +88,11 @@ export const SCRUB_LOOK_MS = 60_000;
 /** A scheduled scrub that failed is tried again after so long. */
 export const SCRUB_RETRY_MS = 3_600_000;
 
+/** How often it is looked for volumes whose old blocks can be sealed anew now: opened, or shared with nobody any more. */
+export const RESEAL_LOOK_MS = 60_000;
+/** Blocks that could not be opened are tried again after so long. */
+export const RESEAL_DAMAGED_MS = 3_600_000;
+
 /** Shares of the space for volumes at which it is said that it gets short. */
 export const SPACE_LEVELS = [0.8, 0.95] as const;
 /** A level is over when the share is this much below it. */

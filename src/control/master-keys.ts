@@ -13,7 +13,8 @@ import { RECOVERY_PASSPHRASE_BYTES_MIN } from './limits.js';
 import type { Problem } from './problem.js';
 import { type MasterKeyRequest, providerOf } from './provider-request.js';
 import type { Retries } from './retries.js';
-import { sealingNumberOf } from './volume-encryption.js';
+import type { ResealView } from './reseal-view.js';
+import { sealingNumberOf } from './volume-keys.js';
 import type { VolumeTable } from './volume-table.js';
 
 export interface MasterKeysDependencies {
@@ -25,6 +26,8 @@ export interface MasterKeysDependencies {
   readonly events: EventLog;
   readonly clock: Clock;
   readonly random: Random;
+  /** How far the re-sealing of a volume is; null: there is nothing to do. */
+  readonly resealing: (volumeId: string) => ResealView | null;
 }
 
 export interface MasterRotation {
@@ -59,6 +62,8 @@ export interface VolumeKeysView {
   /** Blocks that were written without encryption may be there. */
   readonly plainBlocks: boolean;
   readonly keys: readonly KeyView[];
+  /** null: all of its blocks are sealed as new writes are. */
+  readonly resealing: ResealView | null;
 }
 
 export interface KeyStatus {
@@ -118,7 +123,8 @@ export class MasterKeys {
           copies: copiesOf(number),
         }));
         const { id, phase, encrypted, plainBlocks } = row;
-        return { id, name: record.displayName, phase, encrypted, plainBlocks, keys };
+        const resealing = this.#dependencies.resealing(id);
+        return { id, name: record.displayName, phase, encrypted, plainBlocks, keys, resealing };
       })
       .sort((one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0));
     const { state, provider } = vault;

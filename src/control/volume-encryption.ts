@@ -1,17 +1,20 @@
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { VolumeRow } from '../model/volume-row.js';
-import type { DataKey, LayerId } from '../volume/volume-host.js';
+import type { DataKey, LayerId, VolumeHost } from '../volume/volume-host.js';
 import type { Caller } from './caller.js';
 import { refused, stepOf } from './control-error.js';
 import type { DataKeys } from './data-keys.js';
 import type { EventLog } from './event-log.js';
 import { findVolume, refuseOther } from './find-volume.js';
 import { isKeyNeeded } from './key-needs.js';
+import { sharersOf } from './layer-sharing.js';
 import { DATA_KEYS_PER_VOLUME_MAX } from './limits.js';
 import type { Retries } from './retries.js';
+import type { SnapshotKeys } from './snapshots/snapshot-keys.js';
 import type { SnapshotTable } from './snapshots/snapshot-table.js';
 import { eventOf } from './volume-event.js';
+import { retiredNumbersOf, sealingNumberOf, WITHOUT_ENCRYPTION } from './volume-keys.js';
 import { plainBlocksOf } from './volume-opener.js';
 import type { VolumeRecord } from './volume-record.js';
 import { openHandle } from './volume-refusals.js';
@@ -19,11 +22,15 @@ import type { VolumeTable } from './volume-table.js';
 
 export interface VolumeEncryptionDependencies {
   readonly table: VolumeTable;
+  readonly host: VolumeHost;
   readonly snapshots: SnapshotTable;
+  readonly snapshotKeys: SnapshotKeys;
   readonly dataKeys: DataKeys;
   readonly retries: Retries;
   readonly events: EventLog;
   readonly log: Log;
+  /** Told of a volume whose new writes are sealed otherwise: its old blocks are to follow. */
+  readonly changed: (volumeId: string) => void;
 }
 
 /** What became of a request to seal a volume's new writes otherwise. */
@@ -36,9 +43,6 @@ export interface EncryptionChange {
   readonly retired: readonly number[];
 }
 
-/** Stands for "without encryption" where data key numbers are listed, as in the headers of blocks. */
-export const WITHOUT_ENCRYPTION = 0;
-
 /** Key numbers under which a volume has blocks, or may have, though no new write is sealed so. */
 export interface RetiredKeys {
   readonly volumeId: string;
@@ -49,9 +53,8 @@ export interface RetiredKeys {
 }
 
 /**
- * Changes how the new writes of a volume are sealed, while it is in use, and keeps what opens the old ones. What re-seals
- * old blocks asks `retired` for work and tells `unneeded` what it has proven; until there is such a thing, old blocks stay
- * as they are until they are overwritten, and their keys stay with them.
+ * Changes how the new writes of a volume are sealed, while it is in use, and keeps what opens the old ones. What seals those
+ * anew (resealing.ts) asks `retired` for work and tells `unneeded` what it has proven.
  */
 export class VolumeEncryption {
   readonly #dependencies: VolumeEncryptionDependencies;
@@ -113,25 +116,33 @@ export class VolumeEncryption {
   }
 
   /**
-   * Takes a retired key number from a volume: its caller has proven that no block that the volume reads, in any layer, names
-   * it. When no other volume needs the key, both wrapped copies are erased and the MetaStore is scrubbed. Fine if the volume
-   * has it no more. Throws REFUSED for a key that seals new writes, and what loading the other keys throws.
+   * Takes a retired key number from a volume and its snapshots: its caller has proven that no block that they read, in any
+   * layer, names it. When nobody else needs the key, both wrapped copies are erased and the MetaStore is scrubbed. Nothing
+   * happens if the volume has it no more, if its new writes are not sealed `under` the key any more that they were under when
+   * that was proven, or if somebody shares its layers by now: who does may still write under what it was given with them.
+   * Throws REFUSED for a key that seals new writes, and what loading the other keys throws.
    */
-  async unneeded(volumeId: string, number: number): Promise<void> {
-    const record = this.#dependencies.table.get(volumeId);
+  async unneeded(volumeId: string, number: number, under: number): Promise<void> {
+    const { table, host, snapshots, snapshotKeys } = this.#dependencies;
+    const record = table.get(volumeId);
     if (record === undefined) return;
     await record.mutex.run(async () => {
       const { row } = record;
+      if (sealingNumberOf(row) !== under) return;
       const has = number === WITHOUT_ENCRYPTION ? row.plainBlocks : row.dataKeyNumbers.includes(number);
       if (!has || row.phase === 'deleting') return;
       if (!retiredNumbersOf(row).includes(number)) {
         throw refused('state', `data key ${number} seals the new writes of volume ${record.displayName}`);
       }
+      const own = new Set([row.layer, ...snapshots.ofVolume(volumeId).map((snapshot) => snapshot.row.layer)]);
+      if (sharersOf(host.layers(), own).length > 0) return;
       const next =
         number === WITHOUT_ENCRYPTION
           ? { ...row, plainBlocks: false }
           : { ...row, dataKeyNumbers: row.dataKeyNumbers.filter((one) => one !== number) };
-      // The row first: a crash in between leaves a key that nobody names, and the next start erases it.
+      // Snapshots before the volume: a crash in between leaves a volume that is looked through once more. Rows before the key:
+      // one leaves a key that nobody names, and the next start erases it.
+      await snapshotKeys.remove(record, number);
       await this.#change(record, next, []);
       if (number !== WITHOUT_ENCRYPTION) await this.#eraseUnneeded(number);
     });
@@ -143,6 +154,7 @@ export class VolumeEncryption {
     return record.mutex.run(async () => {
       refuseOther(table, reference, 'live', record);
       await change(record);
+      this.#dependencies.changed(record.id);
       const { row } = record;
       const keyNumber = sealingNumberOf(row);
       return { id: row.id, name: row.name, keyNumber, retired: retiredNumbersOf(row) };
@@ -211,14 +223,4 @@ export class VolumeEncryption {
   #note(record: VolumeRecord, caller: Caller, kind: string, message: string): void {
     this.#dependencies.events.append({ ...eventOf(record, caller), kind, message });
   }
-}
-
-/** The data key of new writes, WITHOUT_ENCRYPTION where they are not encrypted. */
-export function sealingNumberOf({ encrypted, dataKeyNumbers }: VolumeRow): number {
-  return encrypted ? (dataKeyNumbers.at(-1) ?? WITHOUT_ENCRYPTION) : WITHOUT_ENCRYPTION;
-}
-
-function retiredNumbersOf(row: VolumeRow): number[] {
-  const old = row.encrypted ? row.dataKeyNumbers.slice(0, -1) : [...row.dataKeyNumbers];
-  return row.encrypted && row.plainBlocks ? [WITHOUT_ENCRYPTION, ...old] : old;
 }

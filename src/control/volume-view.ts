@@ -2,7 +2,7 @@ import type { VolumeQos } from '../model/qos-settings.js';
 import type { ReclaimPolicy } from '../model/storage-class.js';
 import type { VolumeType } from '../model/volume-row.js';
 import type { ExportConnection, Exports } from './exports.js';
-import { sealingNumberOf } from './volume-encryption.js';
+import { sealingNumberOf } from './volume-keys.js';
 import type { VolumeRecord } from './volume-record.js';
 
 export type VolumeState = 'available' | 'in-use' | 'retained' | 'damaged' | 'locked' | 'deleting';

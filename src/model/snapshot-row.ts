@@ -28,7 +28,7 @@ export interface SnapshotRow {
   readonly epoch: number;
   /** Every data key its blocks may be sealed with. */
   readonly dataKeyNumbers: readonly number[];
-  /** Whether the volume's writes were encrypted when it was taken. */
+  /** Whether the volume's writes were encrypted when it was taken, or all of its blocks have been sealed since. */
   readonly encrypted: boolean;
   /** Whether blocks without encryption may be among its blocks. */
   readonly plainBlocks: boolean;

@@ -82,19 +82,19 @@ describe('a retired key', () => {
   it('is erased in both places when no block names it, and the volume forgets it', async () => {
     await plane.volumes.create(request('web'), TESTER);
     await plane.encryption.rotate('web', TESTER);
-    await plane.encryption.unneeded(idOf('web'), 1);
+    await plane.encryption.unneeded(idOf('web'), 1, 2);
     expect(handleOf('web').keyNumbers).toEqual([2]);
     expect([...world.vault.files.keys()]).toEqual([2]);
     expect(await metaKeys()).toEqual([2]);
     expect(plane.encryption.retired()).toEqual([]);
-    await plane.encryption.unneeded(idOf('web'), 1);
+    await plane.encryption.unneeded(idOf('web'), 1, 2);
     await restart();
     expect(handleOf('web').keyNumbers).toEqual([2]);
   });
 
   it('is never the one that seals new writes', async () => {
     await plane.volumes.create(request('web'), TESTER);
-    await expect(plane.encryption.unneeded(idOf('web'), 1)).rejects.toMatchObject({ code: 'REFUSED' });
+    await expect(plane.encryption.unneeded(idOf('web'), 1, 1)).rejects.toMatchObject({ code: 'REFUSED' });
     expect([...world.vault.files.keys()]).toEqual([1]);
   });
 
@@ -111,7 +111,7 @@ describe('a retired key', () => {
       set: [{ key: clone?.key ?? '', value: new TextEncoder().encode(JSON.stringify(row)) }],
     });
     await restart();
-    await plane.encryption.unneeded(idOf('web'), 1);
+    await plane.encryption.unneeded(idOf('web'), 1, 2);
     expect(handleOf('web').keyNumbers).toEqual([2]);
     expect([...world.vault.files.keys()]).toEqual([1, 2, 3]);
     const removal = await plane.volumes.delete('clone', true, TESTER);
@@ -124,7 +124,7 @@ describe('a retired key', () => {
     await plane.encryption.rotate('web', TESTER);
     const { scrub } = world.meta;
     world.meta.scrub = () => Promise.reject(new Error('the disk is full'));
-    await plane.encryption.unneeded(idOf('web'), 1);
+    await plane.encryption.unneeded(idOf('web'), 1, 2);
     expect([...world.vault.files.keys()]).toEqual([1, 2]);
     world.meta.scrub = scrub;
     await world.advance(1_000);
@@ -144,7 +144,7 @@ describe('encryption that is turned on and off', () => {
     expect(handleOf('bare')).toMatchObject({ keyNumbers: [1], plain: 'read' });
     expect(plane.volumes.get('bare', false)).toMatchObject({ encrypted: true, dataKeyNumber: 1 });
     expect(plane.encryption.retired()).toMatchObject([{ numbers: [0] }]);
-    await plane.encryption.unneeded(idOf('bare'), 0);
+    await plane.encryption.unneeded(idOf('bare'), 0, 1);
     expect(handleOf('bare')).toMatchObject({ keyNumbers: [1], plain: 'refused' });
     expect(plane.encryption.retired()).toEqual([]);
     await expect(plane.encryption.encrypt('bare', TESTER)).rejects.toThrow(/encrypted already/);
@@ -160,7 +160,7 @@ describe('encryption that is turned on and off', () => {
     await expect(plane.encryption.decrypt('web', TESTER)).rejects.toThrow(/is not encrypted/);
     // On again: with a new key, never with one that was retired.
     expect(await plane.encryption.encrypt('web', TESTER)).toMatchObject({ keyNumber: 2, retired: [0, 1] });
-    await plane.encryption.unneeded(idOf('web'), 1);
+    await plane.encryption.unneeded(idOf('web'), 1, 2);
     expect(handleOf('web')).toMatchObject({ keyNumbers: [2], plain: 'read' });
   });
 });
@@ -258,7 +258,7 @@ describe('a crash at every step', () => {
     ['of a new data key', {}, (of) => of.encryption.rotate('web', TESTER)],
     ['of turning encryption on', PLAIN, (of) => of.encryption.encrypt('web', TESTER)],
     ['of turning encryption off', {}, (of) => of.encryption.decrypt('web', TESTER)],
-    ['of a key that is not needed any more', {}, (of) => of.encryption.unneeded(of.volumes.get('web', false).id, 1)],
+    ['of a key that is not needed any more', {}, (of) => of.encryption.unneeded(of.volumes.get('web', false).id, 1, 2)],
   ];
 
   it.each(verbs)('%s leaves a volume with all of its keys, and no others', async (name, fields, act) => {

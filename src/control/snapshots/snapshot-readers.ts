@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.js';
 import { Mutex } from '../../base/mutex.js';
+import type { SnapshotRow } from '../../model/snapshot-row.js';
 import type { LayerId, VolumeHandle, VolumeHost } from '../../volume/volume-host.js';
 import { stepOf } from '../control-error.js';
 import type { DataKeys } from '../data-keys.js';
@@ -32,8 +33,7 @@ export class SnapshotReaders {
 
   /** Throws ControlError when its keys are not to be had or its layer cannot be opened. */
   async acquire(snapshot: SnapshotRecord): Promise<SnapshotReader> {
-    const shared = this.#shared.get(snapshot.id) ?? { mutex: new Mutex(), handle: null, readers: 0 };
-    this.#shared.set(snapshot.id, shared);
+    const shared = this.#sharedOf(snapshot);
     const handle = await shared.mutex.run(async () => {
       shared.handle ??= await stepOf('open snapshot', this.#open(snapshot));
       shared.readers += 1;
@@ -48,6 +48,25 @@ export class SnapshotReaders {
         await shared.mutex.run(() => this.#giveBack(shared));
       },
     };
+  }
+
+  /** Gives a snapshot the keys of another row, which `stored` makes durable: whoever reads it reads on. */
+  async rekey(snapshot: SnapshotRecord, next: SnapshotRow, stored: () => Promise<void>): Promise<void> {
+    const shared = this.#sharedOf(snapshot);
+    await shared.mutex.run(async () => {
+      if (shared.handle === null) {
+        await stored();
+        return;
+      }
+      const keys = await stepOf('load data keys', this.#dataKeys.load(next.dataKeyNumbers));
+      await shared.handle.rekey({ keys, plain: plainBlocksOf(next) }, stored);
+    });
+  }
+
+  #sharedOf(snapshot: SnapshotRecord): Shared {
+    const shared = this.#shared.get(snapshot.id) ?? { mutex: new Mutex(), handle: null, readers: 0 };
+    this.#shared.set(snapshot.id, shared);
+    return shared;
   }
 
   /** Closes its handle under whoever reads it: their requests end with CLOSED. */
