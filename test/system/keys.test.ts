@@ -197,42 +197,63 @@ withOpenssl('the master key moves from provider to provider while volumes are us
   expect(readFileSync(`/proc/${String(daemon.pid)}/cmdline`, 'utf8')).not.toContain('passphrase ');
 });
 
-test('a new data key seals what is written from then on, under load, and old blocks stay readable', async () => {
+/** Waits until all blocks of a volume are sealed as new writes are. */
+async function resealed(daemon: DaemonProcess, name: string): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { volumes } = (await daemon.json('key', 'status')) as { volumes: { name: string; resealing: unknown }[] };
+      expect(volumes.find((volume) => volume.name === name)?.resealing).toBe(null);
+    },
+    { timeout: 90_000, interval: 200 },
+  );
+}
+
+test('new data keys seal what is written, and what was, under load; then the old ones are destroyed', async () => {
   const daemon = await DaemonProcess.start({ atEnd: onTestFinished });
   await daemon.volume('web', 16 * MIB);
   const load = await Load.start(daemon, 'web');
   await load.goesOn();
+  await daemon.gfsOk('snapshot', 'create', 'web', '--name', 'then');
   for (let number = 2; number <= 4; number += 1) {
     const text = await daemon.gfsOk('key', 'rotate-data', 'web');
     expect(text).toContain(`new writes of web are sealed with data key ${String(number)}`);
-    expect(text).toMatch(/written before stay under data keys? 1.* until they are overwritten/);
+    expect(text).toMatch(/written before under data keys? .* follow in the background/);
     await load.goesOn();
   }
+  await resealed(daemon, 'web');
+  await load.goesOn();
   const written = await load.end();
   const { volumes } = await daemon.json('key', 'status');
   expect(
     volumes[0].keys.map((key: { number: number; use: string; copies: number }) => [key.number, key.use, key.copies]),
-  ).toEqual([
-    [1, 'old-blocks', 2],
-    [2, 'old-blocks', 2],
-    [3, 'old-blocks', 2],
-    [4, 'new-writes', 2],
-  ]);
-  expect(await daemon.gfsOk('key', 'status')).toMatch(
-    /Old blocks stay as they were written until they are overwritten/,
-  );
+  ).toEqual([[4, 'new-writes', 2]]);
+  expect(await daemon.gfsOk('key', 'status')).not.toMatch(/old blocks/);
+  expect(readdirSync(join(daemon.storagePath, 'keys/data'))).toEqual(['4.json']);
   await daemon.kill9();
   await daemon.start();
   await expectContent(daemon, 'web', written);
+  await daemon.gfsOk('volume', 'clone', 'web@then', 'copy');
   const keys = await dataKeys(daemon, 'all');
-  expect(keys).toHaveLength(4);
+  expect(keys).toHaveLength(2);
   expect(filesWith(daemon.storagePath, spellings(keys))).toEqual([]);
+  // What both show stays under its key.
+  await daemon.gfsOk('key', 'rotate-data', 'web');
+  await vi.waitFor(
+    async () => {
+      expect(await daemon.gfsOk('key', 'status')).toMatch(
+        /old blocks of web: stay as they are.*shared with clone copy/,
+      );
+    },
+    { timeout: 30_000, interval: 200 },
+  );
+  await expectContent(daemon, 'web', written);
+  await daemon.gfsOk('snapshot', 'delete', 'web@then', '--force');
+  await daemon.gfsOk('volume', 'delete', 'copy', '--force');
   const removal = await daemon.json('volume', 'delete', 'web', '--force');
-  expect(removal.detail).toMatch(/its data keys were destroyed first: no block of it can be opened any more/);
-  expect(readdirSync(join(daemon.storagePath, 'keys/data'))).toEqual([]);
+  expect(removal.detail).toMatch(/data keys were destroyed first: no block of it can be opened any more/);
 });
 
-test('encryption is turned on and off for new writes, while the volume is used', async () => {
+test('encryption is turned on and off, while the volume is used', async () => {
   const daemon = await DaemonProcess.start({ atEnd: onTestFinished });
   await daemon.volume('bare', 16 * MIB, 'fast-local-ssd');
   const client = await PipelinedClient.connect(daemon.socketPath, 'bare');
@@ -245,17 +266,21 @@ test('encryption is turned on and off for new writes, while the volume is used',
   const onDisk = (): boolean[] =>
     markers.map((marker) => filesWith(join(daemon.storagePath, 'journal'), [marker]).length > 0);
   await put(0, markers[0]);
+  expect(onDisk()).toEqual([true, false, false]);
   expect(await daemon.gfsOk('volume', 'encrypt', 'bare')).toMatch(
-    /data key 1; blocks .* before stay without encryption until/,
+    /data key 1; blocks .* before without encryption follow in the background/,
   );
   await put(1, markers[1]);
-  expect(onDisk()).toEqual([true, false, false]);
+  await resealed(daemon, 'bare');
+  expect(onDisk()).toEqual([false, false, false]);
   expect((await daemon.json('volume', 'get', 'bare')).encrypted).toBe(true);
   expect(await daemon.gfsOk('volume', 'decrypt', 'bare')).toMatch(
-    /not encrypted any more; blocks .* stay under data key 1/,
+    /not encrypted any more; blocks .* before under data key 1 follow in the background/,
   );
   await put(2, markers[2]);
-  expect(onDisk()).toEqual([true, false, true]);
+  await resealed(daemon, 'bare');
+  expect(onDisk()).toEqual([true, true, true]);
+  expect(readdirSync(join(daemon.storagePath, 'keys/data'))).toEqual([]);
   client.close();
   await daemon.kill9();
   await daemon.start();

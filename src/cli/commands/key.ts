@@ -69,7 +69,12 @@ export const keyRotateMaster = command({
 
 export const keyRotateData = command({
   verb: ['key', 'rotate-data'],
-  summary: 'seal the new writes of a volume with a new data key, while it is used',
+  summary: 'seal a volume with a new data key, while it is used',
+  details:
+    'New writes use it at once. Blocks that were written before are sealed anew in the background, those of snapshots too;\n' +
+    'then the old key is destroyed. `gfs key status` shows how far that is. What a clone shows as well stays as it is, and\n' +
+    'keeps the old key, for as long as both are there.\n' +
+    'Example:\n  gfs key rotate-data web',
   words: { volume: VOLUME },
   options: {},
   async run({ volume }, _options, session) {

@@ -6,16 +6,17 @@ import { VOLUME } from './volume-word.js';
 
 export const volumeEncrypt = change(
   'encrypt',
-  'encrypt the new writes of a volume, while it is used',
-  'Blocks that were written before stay as they are until they are overwritten; `gfs key status` shows that there may be\n' +
-    'some. A copy into a new encrypted volume leaves none: gfs volume export-image, gfs volume import.',
+  'encrypt a volume, while it is used',
+  'New writes are encrypted at once. Blocks that were written before are encrypted in the background, those of snapshots\n' +
+    'too; then what held them in clear is taken off the disk. `gfs key status` shows how far that is. What a clone shows as\n' +
+    'well stays as it is for as long as both are there.',
   (keys, volume) => keys.encrypt(volume),
 );
 export const volumeDecrypt = change(
   'decrypt',
-  'write new blocks of a volume without encryption, while it is used',
-  'What is written from then on lies on the disk in clear. Blocks that were written before stay encrypted, and keep their\n' +
-    'data keys, until they are overwritten.',
+  'store a volume without encryption, while it is used',
+  'What is written from then on lies on the disk in clear, and in the background what was written before is put there in\n' +
+    'clear too; then its data keys are destroyed. `gfs key status` shows how far that is.',
   (keys, volume) => keys.decrypt(volume),
 );
 

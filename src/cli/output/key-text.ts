@@ -1,11 +1,14 @@
-import type { DataKey, KeyStatusResponse, VolumeKeys, VolumeKeysResponse } from '../../ipc/generated/keys.js';
+import { formatSize } from '../../base/size.js';
+import type {
+  DataKey,
+  KeyStatusResponse,
+  Resealing,
+  VolumeKeys,
+  VolumeKeysResponse,
+} from '../../ipc/generated/keys.js';
 import type { Output } from './output.js';
 import type { Column } from './table.js';
 import { toIso } from './volume-view.js';
-
-/** What old blocks wait for, wherever a command leaves some behind. */
-export const UNTIL_OVERWRITTEN =
-  'until they are overwritten: this version does not seal blocks anew in the background yet';
 
 export function toKeyStatusView(status: KeyStatusResponse): object {
   return {
@@ -17,7 +20,7 @@ export function toKeyStatusView(status: KeyStatusResponse): object {
     masterKey: status.masterKeyId === '' ? null : { id: status.masterKeyId, since: toIso(status.masterKeySinceMs) },
     wrappedKeys: status.wrappedKeys,
     keptTwice: status.keptTwice,
-    volumes: status.volumes.map(({ id, name, phase, encrypted, plainBlocks, keys }) => ({
+    volumes: status.volumes.map(({ id, name, phase, encrypted, plainBlocks, keys, resealing }) => ({
       id,
       name,
       phase,
@@ -30,8 +33,13 @@ export function toKeyStatusView(status: KeyStatusResponse): object {
         use: seals ? 'new-writes' : 'old-blocks',
         copies,
       })),
+      resealing: resealing === undefined ? null : toResealingView(resealing),
     })),
   };
+}
+
+function toResealingView({ nextTryMs, ...resealing }: Resealing): object {
+  return { ...resealing, nextTry: nextTryMs === 0 ? null : toIso(nextTryMs) };
 }
 
 interface Line {
@@ -73,11 +81,11 @@ export function keyStatusText(status: KeyStatusResponse, output: Output): string
     { title: 'COPIES', value: ({ key }) => (key === null ? '' : String(key.copies)), align: 'right', dropOrder: 2 },
   ];
   const lines = status.volumes.flatMap(linesOf);
-  const old = lines.some(({ use }) => use === OLD_BLOCKS);
+  const resealing = status.volumes.flatMap((volume) => resealingText(volume));
   return [
     facts,
     ...(lines.length === 0 ? [] : [output.table(columns, lines)]),
-    ...(old ? [`Old blocks stay as they were written ${UNTIL_OVERWRITTEN}.`] : []),
+    ...(resealing.length === 0 ? [] : [resealing.join('\n')]),
   ].join('\n\n');
 }
 
@@ -91,7 +99,25 @@ function linesOf(volume: VolumeKeys): Line[] {
   return volume.encrypted ? [plain, ...lines] : [...lines, plain];
 }
 
-/** What happened to new writes, and what did not to old blocks. */
+/** How far the old blocks of a volume are; nothing when it has none. */
+function resealingText({ name, resealing }: VolumeKeys): string[] {
+  if (resealing === undefined) return [];
+  const { state, reason, lookedBytes, totalBytes, sealedBlocks, nextTryMs } = resealing;
+  const share = totalBytes === 0 ? 0 : Math.min(100, Math.floor((100 * lookedBytes) / totalBytes));
+  const far = `${String(share)}% of ${formatSize(totalBytes)} looked at, ${String(sealedBlocks)} blocks sealed anew`;
+  const again = nextTryMs === 0 ? '' : `; tried again at ${toIso(nextTryMs)}`;
+  const text: Record<string, string> = {
+    queued: 'sealed anew when its turn comes',
+    running: `being sealed anew: ${far}`,
+    waiting: `sealed anew later: ${reason}`,
+    shared: `stay as they are, and keep their keys: ${reason}`,
+    damaged: `${far}; ${reason}${again}`,
+    failed: `could not be sealed anew: ${reason}${again}`,
+  };
+  return [`old blocks of ${name}: ${text[state] ?? state}`];
+}
+
+/** What happened to new writes, and what will to old blocks. */
 export function changeText({ name, keyNumber, retired }: VolumeKeysResponse): string {
   const now = keyNumber === 0 ? 'are not encrypted any more' : `are sealed with data key ${String(keyNumber)}`;
   const keys = retired.filter((number) => number !== 0);
@@ -99,5 +125,5 @@ export function changeText({ name, keyNumber, retired }: VolumeKeysResponse): st
     ...(retired.includes(0) ? ['without encryption'] : []),
     ...(keys.length > 0 ? [`under data ${keys.length === 1 ? 'key' : 'keys'} ${keys.join(', ')}`] : []),
   ].join(' and ');
-  return `new writes of ${name} ${now}; blocks that were written before stay ${under} ${UNTIL_OVERWRITTEN}`;
+  return `new writes of ${name} ${now}; blocks that were written before ${under} follow in the background: see \`gfs key status\``;
 }

@@ -52,6 +52,22 @@ export interface DataKey {
   copies: number;
 }
 
+/** How far the blocks that were written under keys before are sealed as new writes are, in the background. */
+export interface Resealing {
+  /** queued, running, waiting, shared, damaged or failed */
+  state: string;
+  /** why it does not go on; empty: nothing is in its way */
+  reason: string;
+  /** bytes of blocks that were looked at, of about so many */
+  lookedBytes: number;
+  totalBytes: number;
+  sealedBlocks: number;
+  /** cannot be opened */
+  badBlocks: number;
+  /** wall clock; 0: not tried at a time that is known */
+  nextTryMs: number;
+}
+
 export interface VolumeKeys {
   id: string;
   name: string;
@@ -62,6 +78,8 @@ export interface VolumeKeys {
   /** blocks that were written without encryption may be there */
   plainBlocks: boolean;
   keys: DataKey[];
+  /** absent: all of its blocks are sealed as new writes are */
+  resealing?: Resealing | undefined;
 }
 
 export interface KeyStatusResponse {
@@ -506,8 +524,193 @@ export const DataKey: MessageFns<DataKey> = {
   },
 };
 
+function createBaseResealing(): Resealing {
+  return { state: "", reason: "", lookedBytes: 0, totalBytes: 0, sealedBlocks: 0, badBlocks: 0, nextTryMs: 0 };
+}
+
+export const Resealing: MessageFns<Resealing> = {
+  encode(message: Resealing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== "") {
+      writer.uint32(10).string(message.state);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.lookedBytes !== 0) {
+      writer.uint32(24).uint64(message.lookedBytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(32).uint64(message.totalBytes);
+    }
+    if (message.sealedBlocks !== 0) {
+      writer.uint32(40).uint64(message.sealedBlocks);
+    }
+    if (message.badBlocks !== 0) {
+      writer.uint32(48).uint64(message.badBlocks);
+    }
+    if (message.nextTryMs !== 0) {
+      writer.uint32(56).uint64(message.nextTryMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Resealing {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResealing();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lookedBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sealedBlocks = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.badBlocks = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.nextTryMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Resealing {
+    return {
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      lookedBytes: isSet(object.lookedBytes)
+        ? globalThis.Number(object.lookedBytes)
+        : isSet(object.looked_bytes)
+        ? globalThis.Number(object.looked_bytes)
+        : 0,
+      totalBytes: isSet(object.totalBytes)
+        ? globalThis.Number(object.totalBytes)
+        : isSet(object.total_bytes)
+        ? globalThis.Number(object.total_bytes)
+        : 0,
+      sealedBlocks: isSet(object.sealedBlocks)
+        ? globalThis.Number(object.sealedBlocks)
+        : isSet(object.sealed_blocks)
+        ? globalThis.Number(object.sealed_blocks)
+        : 0,
+      badBlocks: isSet(object.badBlocks)
+        ? globalThis.Number(object.badBlocks)
+        : isSet(object.bad_blocks)
+        ? globalThis.Number(object.bad_blocks)
+        : 0,
+      nextTryMs: isSet(object.nextTryMs)
+        ? globalThis.Number(object.nextTryMs)
+        : isSet(object.next_try_ms)
+        ? globalThis.Number(object.next_try_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: Resealing): unknown {
+    const obj: any = {};
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.lookedBytes !== 0) {
+      obj.lookedBytes = Math.round(message.lookedBytes);
+    }
+    if (message.totalBytes !== 0) {
+      obj.totalBytes = Math.round(message.totalBytes);
+    }
+    if (message.sealedBlocks !== 0) {
+      obj.sealedBlocks = Math.round(message.sealedBlocks);
+    }
+    if (message.badBlocks !== 0) {
+      obj.badBlocks = Math.round(message.badBlocks);
+    }
+    if (message.nextTryMs !== 0) {
+      obj.nextTryMs = Math.round(message.nextTryMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Resealing>): Resealing {
+    return Resealing.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Resealing>): Resealing {
+    const message = createBaseResealing();
+    message.state = object.state ?? "";
+    message.reason = object.reason ?? "";
+    message.lookedBytes = object.lookedBytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.sealedBlocks = object.sealedBlocks ?? 0;
+    message.badBlocks = object.badBlocks ?? 0;
+    message.nextTryMs = object.nextTryMs ?? 0;
+    return message;
+  },
+};
+
 function createBaseVolumeKeys(): VolumeKeys {
-  return { id: "", name: "", phase: "", encrypted: false, plainBlocks: false, keys: [] };
+  return { id: "", name: "", phase: "", encrypted: false, plainBlocks: false, keys: [], resealing: undefined };
 }
 
 export const VolumeKeys: MessageFns<VolumeKeys> = {
@@ -529,6 +732,9 @@ export const VolumeKeys: MessageFns<VolumeKeys> = {
     }
     for (const v of message.keys) {
       DataKey.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.resealing !== undefined) {
+      Resealing.encode(message.resealing, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -594,6 +800,14 @@ export const VolumeKeys: MessageFns<VolumeKeys> = {
             message.keys.push(DataKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.resealing = Resealing.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -618,6 +832,7 @@ export const VolumeKeys: MessageFns<VolumeKeys> = {
         ? globalThis.Boolean(object.plain_blocks)
         : false,
       keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => DataKey.fromJSON(e)) : [],
+      resealing: isSet(object.resealing) ? Resealing.fromJSON(object.resealing) : undefined,
     };
   },
 
@@ -641,6 +856,9 @@ export const VolumeKeys: MessageFns<VolumeKeys> = {
     if (message.keys?.length) {
       obj.keys = message.keys.map((e) => DataKey.toJSON(e));
     }
+    if (message.resealing !== undefined) {
+      obj.resealing = Resealing.toJSON(message.resealing);
+    }
     return obj;
   },
 
@@ -655,6 +873,9 @@ export const VolumeKeys: MessageFns<VolumeKeys> = {
     message.encrypted = object.encrypted ?? false;
     message.plainBlocks = object.plainBlocks ?? false;
     message.keys = object.keys?.map((e) => DataKey.fromPartial(e)) || [];
+    message.resealing = (object.resealing !== undefined && object.resealing !== null)
+      ? Resealing.fromPartial(object.resealing)
+      : undefined;
     return message;
   },
 };
@@ -1666,7 +1887,7 @@ export const KeysService = {
       Buffer.from(ExportRecoveryResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExportRecoveryResponse => ExportRecoveryResponse.decode(value),
   },
-  /** New writes of the volume are sealed with a new data key when this is answered. */
+  /** New writes of the volume are sealed with a new data key when this is answered; the old blocks follow in the background. */
   rotateData: {
     path: "/galleon.v1.Keys/RotateData" as const,
     requestStream: false as const,
@@ -1702,7 +1923,7 @@ export interface KeysServer extends UntypedServiceImplementation {
   /** Wraps every data key under a new master key. Volumes stay in use. */
   rotateMaster: handleUnaryCall<RotateMasterRequest, RotateMasterResponse>;
   exportRecovery: handleUnaryCall<ExportRecoveryRequest, ExportRecoveryResponse>;
-  /** New writes of the volume are sealed with a new data key when this is answered. */
+  /** New writes of the volume are sealed with a new data key when this is answered; the old blocks follow in the background. */
   rotateData: handleUnaryCall<VolumeKeysRequest, VolumeKeysResponse>;
   /** The same, and from now on encrypted, or not any more. */
   encrypt: handleUnaryCall<VolumeKeysRequest, VolumeKeysResponse>;
@@ -1756,7 +1977,7 @@ export interface KeysClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExportRecoveryResponse) => void,
   ): ClientUnaryCall;
-  /** New writes of the volume are sealed with a new data key when this is answered. */
+  /** New writes of the volume are sealed with a new data key when this is answered; the old blocks follow in the background. */
   rotateData(
     request: VolumeKeysRequest,
     callback: (error: ServiceError | null, response: VolumeKeysResponse) => void,

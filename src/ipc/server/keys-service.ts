@@ -47,8 +47,8 @@ function toStatus({ settings, volumes, ...status }: KeyStatus): KeyStatusRespons
   return { ...status, settings: { settings: { ...settings } }, volumes: volumes.map(toVolumeKeys) };
 }
 
-function toVolumeKeys({ keys, ...volume }: VolumeKeysView): VolumeKeys {
-  return { ...volume, keys: keys.map((key) => ({ ...key, algorithm: ALGORITHM })) };
+function toVolumeKeys({ keys, resealing, ...volume }: VolumeKeysView): VolumeKeys {
+  return { ...volume, resealing: resealing ?? undefined, keys: keys.map((key) => ({ ...key, algorithm: ALGORITHM })) };
 }
 
 function toChange({ id, name, keyNumber, retired }: EncryptionChange): VolumeKeysResponse {
