@@ -181,6 +181,7 @@ export class Resealing implements Closable {
       await snapshotKeys.add(record);
       return { numbers: retiredNumbersOf(record.row), under: sealingNumberOf(record.row) };
     });
+    if (this.#ending.signal.aborted) return;
     const outcome = await handle.reseal({
       numbers,
       under,

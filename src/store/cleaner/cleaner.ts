@@ -209,8 +209,8 @@ export class Cleaner {
   }
 
   /**
-   * Empties segments and frees them, whatever is gained by it; those that cannot be read to their end stay. As a part of
-   * `alone`. false when there was no segment to move what lives in them to.
+   * Empties segments and frees them, whatever is gained by it; those stay that cannot be read to their end, or of which it is
+   * not known. They lie before the last checkpoint. As a part of `alone`. false when there was no segment to move what lives in them to.
    */
   async discard(segments: readonly SegmentRow[]): Promise<boolean> {
     const { table } = this.#io;
@@ -220,7 +220,8 @@ export class Cleaner {
       const victims = segments
         .slice(at, at + CLEANER_UNCHECKPOINTED_MAX)
         .filter(({ slot, generation }) => table.generations[slot] === generation && !unfit.has(slot))
-        .filter(({ slot }) => table.state(slot) === 'chain' || table.state(slot) === 'cold');
+        .map(({ slot }) => table.row(slot))
+        .filter(({ state, usedBytes }) => state === 'cold' || (state === 'chain' && usedBytes > 0));
       if (victims.length === 0) continue;
       const done = await this.#clean(victims);
       await this.#free();

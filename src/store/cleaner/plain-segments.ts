@@ -92,6 +92,8 @@ export class PlainSegments {
   /** Whether a segment holds such blocks, or may: it cannot be read to its end. One that does not gives back what is behind. */
   async #isHeld(row: SegmentRow): Promise<boolean> {
     if (!this.#isThere(row)) return false;
+    // Nothing says where its records end. One beside the chain holds nothing that is published, and goes.
+    if (row.usedBytes === 0) return true;
     const { files, engine } = this.#io;
     const { map, segmentFiles } = engine;
     const shown = new Set<number>();

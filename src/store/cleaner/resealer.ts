@@ -265,6 +265,7 @@ export class Resealer {
   ): Promise<{ left: readonly number[]; isFull: boolean }> {
     const { segmentFiles, map } = engine;
     await map.prefetchOwn([layer], leaves);
+    if (layer.gone) return { left: [], isFull: false };
     const blocks = this.#gather(engine, layer, leaves, isFirst);
     if (isFirst) this.#lookedBytes += blocks.length * layer.blockBytes;
     const slots = new Set(blocks.map(({ location }) => slotOf(location)));
