@@ -111,8 +111,12 @@ export class Cleaner {
     return {
       segments: this.#victims,
       blocks: this.#movedBlocks,
-      bytes: [...this.#streams, this.sealing].reduce((sum, stream) => sum + stream.appendedBytes, 0),
+      bytes: this.#copiedBytes + this.sealing.appendedBytes,
     };
+  }
+
+  get #copiedBytes(): number {
+    return this.#streams.reduce((sum, stream) => sum + stream.appendedBytes, 0);
   }
 
   /** Bytes a second that data may take while space is short, so that it lasts until there is more; Infinity: it is not. */
@@ -196,6 +200,18 @@ export class Cleaner {
     };
     this.#running = running.then(ended, ended);
     return running;
+  }
+
+  /** Cleans until space is not short any more, or nothing is left to gain: for who takes much of it, before he does. */
+  async relieve(): Promise<void> {
+    if (!this.#policy.pressed) return;
+    await this.#running;
+    this.#start(false);
+    await this.#ended();
+  }
+
+  async #ended(): Promise<void> {
+    await this.#running;
   }
 
   /** Nothing more goes into the segments that are open for moved blocks. As a part of `alone`. */
@@ -409,7 +425,7 @@ export class Cleaner {
   /** So many segments were freed since the last call; 0: the time before does not count. */
   #measureGain(freed: number): void {
     const nowMs = this.#io.clock.monotonicMs();
-    const { bytes } = this.work;
+    const bytes = this.#copiedBytes;
     if (freed > 0) {
       const gained = freed * this.#segmentBytes - (bytes - this.#gainFromBytes);
       const rate = Math.max(PACE_RATE_LEAST, (gained * 1000) / Math.max(1, nowMs - this.#gainFromMs));

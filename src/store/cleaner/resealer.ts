@@ -225,6 +225,8 @@ export class Resealer {
         let left: readonly number[] = leaves.slice(at, at + leavesMax);
         for (let again = false; left.length > 0; again = true) {
           await this.#yield();
+          // What was sealed anew so far has left as much dead behind.
+          await cleaner.relieve();
           this.#demand();
           // Merged into its child, whose turn comes, or dropped.
           if (layer.gone) return;
