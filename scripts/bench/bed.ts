@@ -5,18 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BenchError } from './bench-error.js';
 import { Children } from './children.js';
-import { SYSTEM_PYTHON } from './flush-loop.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const READ_BYTES = 4 * 2 ** 20;
 const SYNC_MS_MAX = 300_000;
-const DROP_CACHES = `
-import os, sys
-for path in sys.argv[1:]:
-    file = os.open(path, os.O_RDONLY)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(file)
-`;
+/** coreutils say it: "advise to drop cache for whole file". */
+const DROP_CACHES = 'for file; do dd if="$file" iflag=nocache count=0 status=none || exit 1; done';
 
 /** Where a run takes place: its folders, its processes, and the program that it measures. Closing it leaves nothing. */
 export class Bed {
@@ -97,7 +91,7 @@ export class Bed {
   /** Takes the files of a folder of the run, which must be settled, out of the page cache. */
   async dropCaches(name: string): Promise<void> {
     const options = { limitMs: SYNC_MS_MAX, cwd: this.scratch };
-    await this.children.run(SYSTEM_PYTHON, ['-c', DROP_CACHES, ...filesUnder(join(this.folder, name))], options);
+    await this.children.run('sh', ['-c', DROP_CACHES, 'sh', ...filesUnder(join(this.folder, name))], options);
   }
 
   async close(): Promise<void> {
