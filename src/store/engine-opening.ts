@@ -116,7 +116,7 @@ class EngineOpening {
       log.error({ layer: layer.id, reason }, 'store: the map of a layer is damaged; the layer is refused');
     };
     const moves = new LeafMoves({ map, live });
-    const leaves = new LeafWriter({ map, moves, rows, live, commit, damaged });
+    const leaves = new LeafWriter({ map, moves, rows, live, commit, damaged, clock: this.#io.clock });
 
     // 1. and 2. Walk the chain and make it durable.
     const replayed = await new ChainReplay(

@@ -1,4 +1,5 @@
-import { CHECKPOINT_SLICE_LEAVES, FILTER_LEAVES, LEAF_BLOCKS } from './limits.js';
+import type { Clock } from '../base/clock.js';
+import { CHECKPOINT_COMMIT_LEAVES, CHECKPOINT_SLICE_LEAVES, FILTER_LEAVES, LEAF_BLOCKS } from './limits.js';
 import { slotOf, storedUnitsOf } from './location.js';
 import type { BlockMap, LiveChange } from './map/block-map.js';
 import type { LeafMoves, TakenLeaf } from './map/leaf-moves.js';
@@ -28,8 +29,21 @@ interface Slice {
   flips: { layer: Layer; leaf: number; before: boolean }[] | null;
 }
 
+function emptySlice(): Slice {
+  return {
+    rows: [],
+    changes: [],
+    newest: 0,
+    chunks: new Map(),
+    mapped: new Map(),
+    counts: new Map(),
+    present: [],
+    flips: null,
+  };
+}
+
 /**
- * Writes dirty leaves to the map's database in slices of one atomic commit each. A leaf may be newer than the
+ * Writes dirty leaves to the map's database in atomic commits, each encoded in several turns of the event loop. A leaf may be newer than the
  * checkpoint position, but is written only once the journal is durable up to its newest change: a leaf from the future
  * of the journal would be a lie after a power loss.
  */
@@ -40,6 +54,7 @@ export class LeafWriter {
   readonly #live: LiveChange;
   readonly #damaged: (layer: Layer, reason: string) => void;
   readonly #commit: (changes: readonly MapChange[]) => Promise<void>;
+  readonly #clock: Pick<Clock, 'endOfTurn'>;
 
   constructor(dependencies: {
     map: BlockMap;
@@ -50,8 +65,10 @@ export class LeafWriter {
     commit: (changes: readonly MapChange[]) => Promise<void>;
     /** A stored leaf of this layer cannot be read. */
     damaged: (layer: Layer, reason: string) => void;
+    clock: Pick<Clock, 'endOfTurn'>;
   }) {
     this.#damaged = dependencies.damaged;
+    this.#clock = dependencies.clock;
     this.#map = dependencies.map;
     this.#moves = dependencies.moves;
     this.#rows = dependencies.rows;
@@ -62,9 +79,9 @@ export class LeafWriter {
   /** Writes every leaf that is dirty now. Leaves that change meanwhile are dirty again afterwards. */
   async writeDirty(ensureDurable: EnsureDurable): Promise<void> {
     const rows = this.#map.takeDirty();
-    for (let at = 0; at < rows.length; at += CHECKPOINT_SLICE_LEAVES) {
+    for (let at = 0; at < rows.length; at += CHECKPOINT_COMMIT_LEAVES) {
       try {
-        await this.#writeSlice(rows.slice(at, at + CHECKPOINT_SLICE_LEAVES), ensureDurable);
+        await this.#writeSlice(rows.slice(at, at + CHECKPOINT_COMMIT_LEAVES), ensureDurable);
       } catch (thrown) {
         this.#map.keepDirty(rows.slice(at));
         throw thrown;
@@ -72,10 +89,20 @@ export class LeafWriter {
     }
   }
 
-  async #writeSlice(candidates: readonly number[], ensureDurable: EnsureDurable): Promise<void> {
-    await this.#mergePartial(candidates);
-    // 1. Encode now: what is in the leaf at this moment is what will be stored.
-    const slice = this.#encode(candidates);
+  async #writeSlice(rows: readonly number[], ensureDurable: EnsureDurable): Promise<void> {
+    const slice = emptySlice();
+    try {
+      for (let at = 0; at < rows.length; at += CHECKPOINT_SLICE_LEAVES) {
+        if (at > 0) await this.#endOfTurn();
+        const candidates = rows.slice(at, at + CHECKPOINT_SLICE_LEAVES);
+        await this.#mergePartial(candidates);
+        // 1. Encode now: what is in the leaf at this moment is what will be stored.
+        this.#encode(candidates, slice);
+      }
+    } catch (thrown) {
+      for (const row of slice.rows) this.#map.endWriting(row, true);
+      throw thrown;
+    }
     if (slice.rows.length > 0) await this.#store(slice, ensureDurable);
   }
 
@@ -98,6 +125,12 @@ export class LeafWriter {
     }
   }
 
+  #endOfTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.endOfTurn(resolve);
+    });
+  }
+
   async #mergePartial(rows: readonly number[]): Promise<void> {
     const { cache, layers } = this.#map;
     const isPartial = (row: number): boolean => cache.has(row, LeafFlag.DIRTY) && cache.has(row, LeafFlag.PARTIAL);
@@ -118,18 +151,8 @@ export class LeafWriter {
     }
   }
 
-  #encode(candidates: readonly number[]): Slice {
+  #encode(candidates: readonly number[], slice: Slice): void {
     const { cache, layers } = this.#map;
-    const slice: Slice = {
-      rows: [],
-      changes: [],
-      newest: 0,
-      chunks: new Map(),
-      mapped: new Map(),
-      counts: new Map(),
-      present: [],
-      flips: null,
-    };
     for (const row of candidates) {
       // Released, written by an earlier slice, or turned partial again: then it stands in the list of the next round.
       if (!cache.has(row, LeafFlag.DIRTY) || cache.has(row, LeafFlag.PARTIAL)) continue;
@@ -147,7 +170,6 @@ export class LeafWriter {
       this.#map.beginWriting(row);
       slice.rows.push(row);
     }
-    return slice;
   }
 
   /** Adds filter chunks and block counts, which are read as late as possible. */
@@ -206,7 +228,11 @@ export class LeafWriter {
     stored: readonly number[],
     ensureDurable: EnsureDurable,
   ): Promise<void> {
-    const slice = this.#encode(taken.flatMap(({ row }) => (row === null ? [] : [row])));
+    const slice = emptySlice();
+    this.#encode(
+      taken.flatMap(({ row }) => (row === null ? [] : [row])),
+      slice,
+    );
     for (const leaf of stored) {
       slice.changes.push(this.#rows.remove(leafKey(layer.id, leaf)));
       slice.present.push({ layer, leaf, present: false });

@@ -95,6 +95,8 @@ export const MAP_PROBE_TIMEOUT_MS = 60_000;
 export const DIRTY_SHARE_MAX = 0.25;
 /** Leaves encoded per slice of a checkpoint, so that it never holds the event loop for long. */
 export const CHECKPOINT_SLICE_LEAVES = 256;
+/** Leaves of one commit of a checkpoint: each costs two fsyncs, and its pages are memory until then. */
+export const CHECKPOINT_COMMIT_LEAVES = 1024;
 /** Leaves that a comparison of layers looks at in one turn of the event loop. */
 export const COMPARISON_SLICE_LEAVES = 128;
 /** Bytes of blocks that a scrub reads at once; nothing else of it is under way meanwhile. */

@@ -98,6 +98,7 @@ export async function openOffline(
     moves: new LeafMoves({ map, live }),
     rows,
     live,
+    clock,
     commit: (changes) => rows.commit(changes),
     damaged: (layer: Layer, reason: string) => {
       refuseWithDescendants(map.layers, layer, reason);

@@ -252,6 +252,8 @@ export class Simulation {
     await node.until(clients.settled());
     let layer = this.#layerOf(random.below(65_536));
     if (layer === null || machine.store!.state !== 'ready' || faults.armed > 0) return;
+    // A snapshot that is still being taken would move the volume to another layer in the middle.
+    if ([...node.verbs.keys()].some((what) => what.startsWith('freeze'))) return;
     // P5 says "space is held back for them": what a full disk has used up before is gone until there is room again.
     const { reserve, pool } = machine.store!.engine!;
     if (!(await node.until(reserve.hold())) || !(await node.until(pool.replenish('data')))) return;
