@@ -217,7 +217,7 @@ export class VolumeRemover {
           ? ', and its data keys are destroyed but for those that other volumes or snapshots need'
           : ', and its data keys were destroyed first: no block of it can be opened any more';
     const detail = done
-      ? `it is gone${erased}; this version does not give the space in the journal back yet${connections}`
+      ? `it is gone${erased}; its space in the journal comes back in the background${connections}`
       : `it is gone${connections}; its space is freed later (${retries.stateOf(retrySubject(record))?.lastError ?? ''})`;
     return { id: record.id, name, outcome, detail };
   }
