@@ -60,10 +60,7 @@ export class NbdExports implements Exports {
   async kick(volumeId: string, address: string): Promise<readonly string[]> {
     const server = this.#server;
     if (server === null) return [];
-    if (address !== '') return server.kick(volumeId, address);
-    const addresses = server.connections(volumeId).map((connection) => connection.address);
-    await server.disconnectAll(volumeId);
-    return addresses;
+    return address === '' ? server.kick(volumeId) : server.kick(volumeId, address);
   }
 
   uris(name: string): ExportUris {

@@ -166,12 +166,13 @@ export class NbdServer implements Closable {
     });
   }
 
-  /** Cuts the connections of a volume, or the one from `address`. Answers the addresses that were dropped. */
-  kick(volumeId: string, address?: string): string[] {
+  /** Cuts the connections of a volume, or the one from `address`. Resolves to their addresses when they have ended. */
+  async kick(volumeId: string, address?: string): Promise<string[]> {
     const dropped = this.#sessionsOf(volumeId).filter(
       (session) => address === undefined || session.address === address,
     );
     for (const session of dropped) session.destroy('it was kicked');
+    await Promise.all(dropped.map((session) => session.whenEnded));
     return dropped.map((session) => session.address);
   }
 

@@ -48,6 +48,20 @@ export const OPENING_SEGMENTS = 1;
  * each of them flushed by itself. A restart with something appended since the last one costs the rest of a segment of it.
  */
 export const FULL_DISK_CHANGES_MIN = 500;
+/** Syncs within one segment after which the next one is worth filling with zeros ahead of use. */
+export const SYNCS_FOR_ZEROS = 16;
+/**
+ * After so many flushes in a row that each followed one append, the next append is synced before its flush is asked for:
+ * a database that commits waits for little else, and the flush finds its sync under way.
+ */
+export const LONE_APPENDS_MIN = 8;
+/** Zeros are written in steps, so that other background work gets in between. */
+export const ZERO_STEP_BYTES = MIB;
+/** A store whose disk failed is reopened after so long, then after twice that, at most after the longest. */
+export const REOPEN_DELAY_MS_FIRST = 500;
+export const REOPEN_DELAY_MS_MAX = 30_000;
+/** Damaged blocks logged one by one; beyond it every thousandth. */
+export const BAD_BLOCKS_LOGGED = 200;
 /** Free segments whose files are kept: their blocks were written before, and need no allocation. */
 export const FREE_FILES_MAX = 2;
 /** Data waits for the cleaner in steps of at least this: shorter ones are taken together. */

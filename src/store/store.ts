@@ -11,10 +11,13 @@ import { differenceOf, usageOf, type BlockUsage, type Difference } from './layer
 import { LayerMerger, type MergeProgress } from './layer-merger.js';
 import { LayerVerbs } from './layer-verbs.js';
 import {
+  BAD_BLOCKS_LOGGED,
   CHECKPOINT_INTERVAL_MS_DEFAULT,
   JOURNAL_CACHE_BYTES_DEFAULT,
   JOURNAL_REPLAY_BYTES_DEFAULT,
   MAP_CACHE_BYTES_DEFAULT,
+  REOPEN_DELAY_MS_FIRST,
+  REOPEN_DELAY_MS_MAX,
   SEGMENT_BYTES_DEFAULT,
 } from './limits.js';
 import type { Layer } from './map/layer.js';
@@ -49,11 +52,7 @@ export type { StoreSpace };
 /** opening -> ready -> reopening -> ready ... -> closed. Moves in `#become` only. */
 export type StoreState = 'opening' | 'ready' | 'reopening' | 'closed';
 
-const REOPEN_DELAY_MS_FIRST = 500;
-const REOPEN_DELAY_MS_MAX = 30_000;
 const CHECKPOINT_RETRY_MS = 1000;
-/** Damaged blocks logged one by one; beyond it every thousandth. */
-const BAD_BLOCKS_LOGGED = 200;
 
 /**
  * The block store of a node: layers of sealed blocks in one journal. After a failed append or fdatasync it stops

@@ -109,11 +109,11 @@ describe.each(RECEIVE_PATHS)('bytes $path', ({ copying }) => {
     expect(reports.map((report) => report.transport)).toEqual(['unix', 'unix', 'tcp']);
     expect(new Set(reports.map((report) => report.address)).size).toBe(3);
     expect(reports[2].address).toBe(`127.0.0.1:${String(clients[2].localPort)}`);
-    expect(server.server.kick('id-v', reports[2].address)).toEqual([reports[2].address]);
+    expect(await server.server.kick('id-v', reports[2].address)).toEqual([reports[2].address]);
     await clients[2].whenClosed;
-    expect(server.server.kick('id-v', 'unix:999')).toEqual([]);
+    expect(await server.server.kick('id-v', 'unix:999')).toEqual([]);
     await server.until(() => server.count('disconnected it was kicked') === 1);
-    expect(server.server.kick('id-v').length).toBe(2);
+    expect((await server.server.kick('id-v')).length).toBe(2);
     await Promise.all([clients[0].whenClosed, clients[1].whenClosed]);
     await server.until(() => server.closed === 3);
     expect(server.server.connections('id-v')).toEqual([]);

@@ -6,9 +6,11 @@ import type { Checksums } from '../../io/block-keys.js';
 import type { FileId, Files } from '../../io/files.js';
 import {
   APPEND_INLINE_BYTES_MAX,
+  LONE_APPENDS_MIN,
   PAGE_BYTES,
   SEGMENT_HEADER_BYTES,
   SEGMENT_TAIL_BYTES,
+  SYNCS_FOR_ZEROS,
   UNWRITTEN_BYTES_MAX,
   WRITEBACK_STEP_BYTES,
 } from '../limits.js';
@@ -19,15 +21,6 @@ import type { SegmentFiles } from './segment-files.js';
 import { encodeSegmentHeader } from './segment-header.js';
 import type { SegmentPool, SegmentUse } from './segment-pool.js';
 import type { SegmentTable } from './segment-table.js';
-
-/** Syncs within one segment after which the next one is worth filling with zeros ahead of use. */
-const SYNCS_FOR_ZEROS = 16;
-
-/**
- * After so many flushes in a row that each followed one append, the next append is synced before its flush is asked for:
- * a database that commits waits for little else, and the flush finds its sync under way.
- */
-const LONE_APPENDS_MIN = 8;
 
 export interface JournalPosition {
   readonly slot: number;

@@ -5,14 +5,18 @@ import type { Random } from '../../base/clock.js';
 import { FileError } from '../../io/file-error.js';
 import type { Files } from '../../io/files.js';
 import type { Checksums } from '../../io/block-keys.js';
-import { FREE_FILES_MAX, OPENING_SEGMENTS, READY_SEGMENTS, RESERVE_SEGMENTS, SEGMENT_HEADER_BYTES } from '../limits.js';
+import {
+  FREE_FILES_MAX,
+  OPENING_SEGMENTS,
+  READY_SEGMENTS,
+  RESERVE_SEGMENTS,
+  SEGMENT_HEADER_BYTES,
+  ZERO_STEP_BYTES,
+} from '../limits.js';
 import { StoreError } from '../store-error.js';
 import { slotOfName, type SegmentFiles } from './segment-files.js';
 import { decodeSegmentHeader } from './segment-header.js';
 import type { SegmentRow, SegmentTable } from './segment-table.js';
-
-/** Zeros are written in steps, so that other background work gets in between. */
-const ZERO_STEP_BYTES = 1024 * 1024;
 
 /** What a segment is taken for: data; blocks that the cleaner moves; holes and layer verbs; the start of a store. */
 export type SegmentUse = 'data' | 'moving' | 'holes' | 'opening';
