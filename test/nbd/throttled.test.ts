@@ -51,7 +51,7 @@ describe.each(RECEIVE_PATHS)('a throttled volume, bytes $path', ({ copying }) =>
     await comesTrue('40 wait', () => device.throttle.waiting === 40);
     stays.send(request({ type: READ, cookie: 7n, length: 4096 }));
     await comesTrue('41 wait', () => device.throttle.waiting === 41);
-    if (how === 'is kicked') server.server.kick('id-v', server.server.connections('id-v')[0].address);
+    if (how === 'is kicked') void server.server.kick('id-v', server.server.connections('id-v')[0].address);
     else gone.destroy();
     await server.until(() => server.closed === 1);
     expect(device.throttle.waiting).toBe(1);
