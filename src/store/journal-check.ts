@@ -16,6 +16,7 @@ import type { SegmentRow } from './journal/segment-table.js';
 import { readPatiently } from './journal/unread-pages.js';
 import { LEAF_BLOCKS, PAGE_BYTES, RECORD_ALIGN_BYTES, SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES } from './limits.js';
 import { packLocation, WHOLE_STORED_UNITS } from './location.js';
+import { standingOf } from './map/layer-tree.js';
 import type { OfflineStore } from './offline-store.js';
 
 const READ_STEP_BYTES = 1024 * 1024;
@@ -274,8 +275,7 @@ export class JournalCheck {
   /** Whether the map names this block at this place, in its layer or in the one that took its blocks over. */
   #isLive(header: RecordHeader, slot: number, block: number, at: number): boolean {
     const { map } = this.#store.recovered;
-    let layer = map.layers.get(header.layer);
-    while (layer?.state === 'merged') layer = map.layers.get(layer.heir);
+    const layer = standingOf(map.layers, header.layer);
     if (layer === undefined || layer.gone) return false;
     const location = packLocation(slot, at / (header.blockBytes / 64), WHOLE_STORED_UNITS);
     try {

@@ -5,20 +5,14 @@ import type { FileId, Files } from '../io/files.js';
 import { OpenBatch, OpenStatus } from '../io/open-batch.js';
 import type { Engine } from './engine.js';
 import { leafSlices } from './layer-comparison.js';
-import {
-  LEAF_BLOCKS,
-  PAGE_BYTES,
-  SCRUB_BATCH_BYTES,
-  SCRUB_SLICE_BYTES,
-  SCRUB_YIELD_MS_MAX,
-  SCRUB_YIELD_STEP_MS,
-} from './limits.js';
+import { LEAF_BLOCKS, PAGE_BYTES, SCRUB_BATCH_BYTES, SCRUB_SLICE_BYTES } from './limits.js';
 import { offsetUnitsOf, slotOf, storedUnitsOf } from './location.js';
 import { chainOf } from './map/layer-tree.js';
 import type { Layer } from './map/layer.js';
 import { followerOf } from './map/leaf-codec.js';
 import { MAP_STATUS, SEGMENT_STATUS } from './read-queue.js';
 import { StoreError } from './store-error.js';
+import { pause, yieldToOthers } from './yielding.js';
 
 /** What a scrub reads: a store that serves, or one that is only looked at. */
 export type ScrubStore = Pick<Engine, 'map' | 'table' | 'segmentFiles'>;
@@ -211,30 +205,10 @@ export class LayerScrub {
   async #turn(bytes: number): Promise<void> {
     const { clock, busy } = this.#io;
     const waitMs = this.#dueMs - clock.monotonicMs();
-    if (waitMs > 0) await this.#pause(waitMs);
-    const until = clock.monotonicMs() + SCRUB_YIELD_MS_MAX;
-    while (busy() && clock.monotonicMs() < until && !this.#options.signal.aborted) {
-      await this.#pause(SCRUB_YIELD_STEP_MS);
-    }
-    const { bytesPerSecond } = this.#options;
+    const { bytesPerSecond, signal } = this.#options;
+    if (waitMs > 0) await pause(clock, waitMs, signal);
+    await yieldToOthers(clock, busy, signal);
     this.#dueMs = Math.max(this.#dueMs, clock.monotonicMs()) + (bytes / bytesPerSecond) * 1000;
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    const { signal } = this.#options;
-    return new Promise((resolve) => {
-      if (signal.aborted) {
-        resolve();
-        return;
-      }
-      const done = (): void => {
-        this.#io.clock.clear(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = this.#io.clock.after(delayMs, done);
-      signal.addEventListener('abort', done);
-    });
   }
 
   async #read(slice: Slice, first: number, end: number): Promise<Omit<ScrubStep, 'position'>> {

@@ -1,5 +1,4 @@
 import type { SpaceReport } from '../io/files.js';
-import { storedBytesOf } from '../io/record-layout.js';
 import type { Engine } from './engine.js';
 import { COLD_TIERS, RESERVE_SEGMENTS } from './limits.js';
 
@@ -12,10 +11,7 @@ export function spaceLeft(
   disk: SpaceReport,
   options: { readonly segmentBytes: number; readonly capacityBytes: number },
 ): SpaceReport {
-  let live = 0;
-  for (const layer of map.layers.values()) {
-    if (!layer.gone) live += layer.mappedBlocks * storedBytesOf(layer.blockBytes);
-  }
+  const live = map.sealedBytes;
   const journal = Math.min(options.capacityBytes, disk.freeBytes + pool.fileCount * options.segmentBytes);
   const totalBytes = Math.max(live, journal - (RESERVE_SEGMENTS + COLD_TIERS) * options.segmentBytes);
   return { freeBytes: totalBytes - live, totalBytes };

@@ -11,7 +11,6 @@ import type { SegmentPool } from '../journal/segment-pool.js';
 import type { SegmentRow, SegmentTable } from '../journal/segment-table.js';
 import {
   CLEANER_CHECK_MS,
-  CLEANER_PUBLISH_LEAVES,
   CLEANER_TURN_BLOCKS,
   CLEANER_UNCHECKPOINTED_MAX,
   COLD_TIERS,
@@ -26,6 +25,7 @@ import { MovedBlocks } from '../map/moved-blocks.js';
 import { StoreError } from '../store-error.js';
 import { ColdStream } from './cold-stream.js';
 import { CleaningPolicy } from './cleaning-policy.js';
+import { publishMoved } from './publish-moved.js';
 import type { RecordBlocks } from './record-blocks.js';
 import { SealingStream } from './sealing-stream.js';
 import { VictimScan } from './victim-scan.js';
@@ -172,12 +172,10 @@ export class Cleaner {
   async makeRoom(): Promise<void> {
     while (this.#running !== null) await this.#running;
     if (this.#closed) return;
-    this.#measureGain(0);
-    const running = this.#makeRoom().finally(() => {
-      this.#running = null;
+    await this.alone(() => {
+      this.#measureGain(0);
+      return this.#makeRoom();
     });
-    this.#running = running.catch(() => undefined);
-    await running;
   }
 
   async #makeRoom(): Promise<void> {
@@ -207,10 +205,6 @@ export class Cleaner {
     if (!this.#policy.pressed) return;
     await this.#running;
     this.#start(false);
-    await this.#ended();
-  }
-
-  async #ended(): Promise<void> {
     await this.#running;
   }
 
@@ -311,7 +305,12 @@ export class Cleaner {
     } finally {
       await readAhead.end();
     }
-    await this.#publish();
+    await publishMoved(this.#io, this.#moved, {
+      isEnded: () => this.#closed,
+      published: (_, blocks) => {
+        this.#movedBlocks += blocks;
+      },
+    });
     for (const { slot, generation } of whole) {
       table.setLive(slot, 0);
       this.#emptied.set(slot, generation);
@@ -378,27 +377,6 @@ export class Cleaner {
         this.#at[listed] = found.places[n];
         listed += 1;
         break;
-      }
-    }
-  }
-
-  async #publish(): Promise<void> {
-    const { map, moves, clock, checkpointer } = this.#io;
-    for (const [id, leaves] of this.#moved.byLeaf()) {
-      for (let at = 0; at < leaves.length && !this.#closed; at += CLEANER_PUBLISH_LEAVES) {
-        const slice = leaves.slice(at, at + CLEANER_PUBLISH_LEAVES);
-        if (map.dirtyLeaves > map.dirtyLeavesMax / 2) await checkpointer.run();
-        for (const holder of holdersOf(map.layers, id)) {
-          const cold = slice.filter(({ leaf }) => moves.isCold(holder, leaf)).map(({ leaf }) => leaf);
-          if (cold.length > 0) await map.prefetchOwn([holder], cold);
-        }
-        // Asked again: the layer may have been merged, dropped or written to meanwhile.
-        for (const holder of holdersOf(map.layers, id)) {
-          for (const { leaf, places } of slice) {
-            this.#movedBlocks += moves.relocate(holder, leaf, this.#moved, places);
-          }
-        }
-        await new Promise<void>((resolve) => clock.endOfTurn(resolve));
       }
     }
   }

@@ -1,4 +1,3 @@
-import { storedBytesOf } from '../../io/record-layout.js';
 import type { Checkpointer } from '../checkpointer.js';
 import type { SegmentPool } from '../journal/segment-pool.js';
 import type { SegmentRow, SegmentTable } from '../journal/segment-table.js';
@@ -51,7 +50,7 @@ export class CleaningPolicy {
 
   /** The journal takes little more than its live bytes. */
   get lean(): boolean {
-    const most = this.#liveBytes() * IDLE_GARBAGE_MAX + IDLE_SEGMENTS_MAX * this.#segmentBytes;
+    const most = this.#io.map.sealedBytes * IDLE_GARBAGE_MAX + IDLE_SEGMENTS_MAX * this.#segmentBytes;
     const { pool } = this.#io;
     return (pool.fileCount - pool.held) * this.#segmentBytes <= most;
   }
@@ -64,7 +63,7 @@ export class CleaningPolicy {
   next(thorough: boolean, unfit: ReadonlySet<number>): SegmentRow | null {
     if (thorough && this.lean) return null;
     const { pool } = this.#io;
-    const live = this.#liveBytes();
+    const live = this.#io.map.sealedBytes;
     let best: SegmentRow | null = null;
     let bestScore = 0;
     let oldest: SegmentRow | null = null;
@@ -89,14 +88,5 @@ export class CleaningPolicy {
     // One beside the chain that a crash left before anything in it was published holds nothing.
     if (row.state === 'cold') return true;
     return row.state === 'chain' && row.usedBytes > 0 && row.generation < this.#io.checkpointer.generation;
-  }
-
-  /** Sealed bytes that the map names. */
-  #liveBytes(): number {
-    let live = 0;
-    for (const layer of this.#io.map.layers.values()) {
-      if (!layer.gone) live += layer.mappedBlocks * storedBytesOf(layer.blockBytes);
-    }
-    return live;
   }
 }

@@ -6,7 +6,7 @@ import { PLAIN_KEY_NUMBER } from '../../io/block-keys.js';
 import type { Engine } from '../engine.js';
 import type { SegmentRow } from '../journal/segment-table.js';
 import { CLEANER_UNCHECKPOINTED_MAX, PAGE_BYTES } from '../limits.js';
-import { chainOf } from '../map/layer-tree.js';
+import { chainOf, standingOf } from '../map/layer-tree.js';
 import { StoreError } from '../store-error.js';
 import type { Cleaner } from './cleaner.js';
 import { VictimScan } from './victim-scan.js';
@@ -121,8 +121,7 @@ export class PlainSegments {
   /** Whether the blocks of a layer were the volume's. Those of one that is gone may have been. */
   #concerns(id: number, shown: ReadonlySet<number>): boolean {
     const { layers } = this.#io.engine.map;
-    let layer = layers.get(id);
-    while (layer?.state === 'merged') layer = layers.get(layer.heir);
+    const layer = standingOf(layers, id);
     return layer === undefined || layer.gone || shown.has(layer.id);
   }
 }

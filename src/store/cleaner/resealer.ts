@@ -3,22 +3,18 @@ import { PLAIN_KEY_NUMBER, type Checksums, type KeyringId } from '../../io/block
 import type { Files } from '../../io/files.js';
 import type { Engine } from '../engine.js';
 import { leafSlices } from '../layer-comparison.js';
-import {
-  CLEANER_PUBLISH_LEAVES,
-  LEAF_BLOCKS,
-  RESEAL_SLICE_BYTES,
-  SCRUB_YIELD_MS_MAX,
-  SCRUB_YIELD_STEP_MS,
-} from '../limits.js';
+import { LEAF_BLOCKS, RESEAL_SLICE_BYTES } from '../limits.js';
 import { slotOf } from '../location.js';
-import { chainOf, holdersOf, strangersOf } from '../map/layer-tree.js';
+import { chainOf, strangersOf } from '../map/layer-tree.js';
 import type { Layer } from '../map/layer.js';
 import { MovedBlocks } from '../map/moved-blocks.js';
 import type { SealingKey } from '../sealing-keys.js';
 import { StoreError } from '../store-error.js';
+import { yieldToOthers } from '../yielding.js';
 import { BlockReader, isOpened, UNKNOWN_KEY, type PlacedBlock } from './block-reader.js';
 import type { Cleaner } from './cleaner.js';
 import { PlainSegments } from './plain-segments.js';
+import { publishMoved } from './publish-moved.js';
 
 export interface ResealOptions {
   /** Key numbers that no block is to be under any more; PLAIN_KEY_NUMBER: none is to be unencrypted. */
@@ -224,7 +220,7 @@ export class Resealer {
       for (let at = 0; at < leaves.length; at += leavesMax) {
         let left: readonly number[] = leaves.slice(at, at + leavesMax);
         for (let again = false; left.length > 0; again = true) {
-          await this.#yield();
+          await yieldToOthers(this.#io.clock, this.#io.busy, this.#options.signal);
           // What was sealed anew so far has left as much dead behind.
           await cleaner.relieve();
           this.#demand();
@@ -246,15 +242,6 @@ export class Resealer {
     if (!isVain) await cleaner.makeRoom();
     if (!isVain && pool.has('data')) return;
     throw new StoreError('the disk is full: there is no segment for blocks that are sealed anew', { code: 'FULL' });
-  }
-
-  /** Waits for whoever waits; not for ever, or a busy store would never be done. */
-  async #yield(): Promise<void> {
-    const { clock, busy } = this.#io;
-    const until = clock.monotonicMs() + SCRUB_YIELD_MS_MAX;
-    while (busy() && clock.monotonicMs() < until && !this.#options.signal.aborted) {
-      await new Promise<void>((resolve) => clock.after(SCRUB_YIELD_STEP_MS, resolve));
-    }
   }
 
   /** Some leaves of a layer, while the cleaner waits. Resolves to those that must be looked at again. */
@@ -355,29 +342,15 @@ export class Resealer {
   }
 
   /** Resolves to the leaves of which an entry had changed meanwhile. */
-  async #publish({ map, moves, checkpointer }: Engine): Promise<ReadonlySet<number>> {
-    const { clock } = this.#io;
+  async #publish(engine: Engine): Promise<ReadonlySet<number>> {
     const changed = new Set<number>();
-    for (const [id, leaves] of this.#moved.byLeaf()) {
-      for (let at = 0; at < leaves.length; at += CLEANER_PUBLISH_LEAVES) {
-        const slice = leaves.slice(at, at + CLEANER_PUBLISH_LEAVES);
-        if (map.dirtyLeaves > map.dirtyLeavesMax / 2) await checkpointer.run();
-        for (const holder of holdersOf(map.layers, id)) {
-          const cold = slice.filter(({ leaf }) => moves.isCold(holder, leaf)).map(({ leaf }) => leaf);
-          if (cold.length > 0) await map.prefetchOwn([holder], cold);
-        }
-        // Asked again: the layer may have been merged, dropped or written to meanwhile.
-        map.demandOpen();
-        for (const { leaf, places } of slice) {
-          let published = 0;
-          for (const holder of holdersOf(map.layers, id))
-            published += moves.relocate(holder, leaf, this.#moved, places);
-          this.#sealedBlocks += published;
-          if (published < places.length) changed.add(leaf);
-        }
-        await new Promise<void>((resolve) => clock.endOfTurn(resolve));
-      }
-    }
+    await publishMoved({ ...engine, clock: this.#io.clock }, this.#moved, {
+      isEnded: () => false,
+      published: (leaf, blocks, of) => {
+        this.#sealedBlocks += blocks;
+        if (blocks < of) changed.add(leaf);
+      },
+    });
     return changed;
   }
 

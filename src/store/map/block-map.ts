@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js';
+import { storedBytesOf } from '../../io/record-layout.js';
 import { DIRTY_SHARE_MAX, FILTER_LEAVES, LEAF_BLOCKS } from '../limits.js';
 import { ABSENT, HOLE, slotOf, storedUnitsOf, UNLOADED } from '../location.js';
 import { StoreError } from '../store-error.js';
@@ -65,6 +66,15 @@ export class BlockMap {
 
   get dirtyLeaves(): number {
     return this.#dirtyCount;
+  }
+
+  /** Bytes of sealed blocks that it names. */
+  get sealedBytes(): number {
+    let bytes = 0;
+    for (const layer of this.layers.values()) {
+      if (!layer.gone) bytes += layer.mappedBlocks * storedBytesOf(layer.blockBytes);
+    }
+    return bytes;
   }
 
   get dirtyLeavesMax(): number {

@@ -33,10 +33,16 @@ export function strangersOf(layers: Layers, layer: Layer, own: ReadonlySet<numbe
   return found;
 }
 
-/** Whose entries may name the blocks that the journal says were written to a layer: it, its heir, or nobody. */
-export function holdersOf(layers: Layers, id: number): Layer[] {
+/** The layer of an id, or the one that has taken over its blocks; undefined: none is known. */
+export function standingOf(layers: Layers, id: number): Layer | undefined {
   let layer = layers.get(id);
   while (layer?.state === 'merged') layer = layers.get(layer.heir);
+  return layer;
+}
+
+/** Whose entries may name the blocks that the journal says were written to a layer: it, its heir, or nobody. */
+export function holdersOf(layers: Layers, id: number): Layer[] {
+  const layer = standingOf(layers, id);
   if (layer === undefined || layer.gone) return [];
   const heir = layer.state === 'merging' ? layers.get(layer.heir) : undefined;
   return heir === undefined || heir.gone ? [layer] : [layer, heir];
