@@ -2,8 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
-import type { VolumeHandle } from '../../src/volume/volume-host.js';
-import { SeededRandom } from '../base/seeded-random.js';
+import { NumberedBlocks } from './numbered-blocks.js';
 import { MIB, perform, StoreWorld } from './store-world.js';
 
 const BLOCK = 4096;
@@ -15,58 +14,6 @@ async function worldOf(capacityBytes: number): Promise<StoreWorld> {
   return world;
 }
 
-/** Random overwrites of a few blocks at a time, each filled with its own number. */
-class Overwriter {
-  readonly shows: Float64Array;
-  readonly #random: SeededRandom;
-  #last = 0;
-
-  constructor(blocks: number, seed: number) {
-    this.shows = new Float64Array(blocks);
-    this.#random = new SeededRandom(seed);
-  }
-
-  async write(volume: VolumeHandle, first: number, count: number): Promise<void> {
-    const data = new Uint8Array(count * BLOCK);
-    const view = new DataView(data.buffer);
-    for (let n = 0; n < count; n += 1) {
-      this.#last += 1;
-      view.setFloat64(n * BLOCK, this.#last, true);
-      this.shows[first + n] = this.#last;
-    }
-    await perform(volume, Operation.WRITE, first * BLOCK, data.length, { data });
-  }
-
-  async overwrite(volume: VolumeHandle, blocks: number): Promise<void> {
-    for (let done = 0; done < blocks;) {
-      const writes: Promise<void>[] = [];
-      const taken = new Set<number>();
-      while (writes.length < 8) {
-        const first = this.#random.below(this.shows.length - 4);
-        if ([0, 1, 2, 3].some((n) => taken.has(first + n))) continue;
-        const count = 1 + this.#random.below(4);
-        for (let n = 0; n < count; n += 1) taken.add(first + n);
-        writes.push(this.write(volume, first, count));
-        done += count;
-      }
-      await Promise.all(writes);
-    }
-  }
-
-  async check(volume: VolumeHandle): Promise<void> {
-    const into = new Uint8Array(64 * BLOCK);
-    for (let first = 0; first < this.shows.length; first += 64) {
-      const count = Math.min(64, this.shows.length - first);
-      await perform(volume, Operation.READ, first * BLOCK, count * BLOCK, { data: into });
-      const view = new DataView(into.buffer);
-      for (let n = 0; n < count; n += 1) {
-        if (view.getFloat64(n * BLOCK, true) === this.shows[first + n]) continue;
-        throw new Error(`block ${first + n}: ${view.getFloat64(n * BLOCK, true)}, not ${this.shows[first + n]}`);
-      }
-    }
-  }
-}
-
 const segments = (world: StoreWorld): number => readdirSync(join(world.path, 'journal')).length;
 
 describe('the cleaner', () => {
@@ -75,7 +22,7 @@ describe('the cleaner', () => {
     const layer = await world.manager.createLayer(BLOCK, 12 * MIB);
     let volume = world.volume(layer, undefined, 1);
     const blocks = (12 * MIB) / BLOCK;
-    const writer = new Overwriter(blocks, seed);
+    const writer = new NumberedBlocks(blocks, seed);
     for (let first = 0; first < blocks; first += 256) await writer.write(volume, first, 256);
     for (let round = 0; round < 4; round += 1) {
       await writer.overwrite(volume, blocks);
@@ -95,7 +42,7 @@ describe('the cleaner', () => {
     const layer = await world.manager.createLayer(BLOCK, 64 * MIB);
     const volume = world.volume(layer, undefined, 1);
     const blocks = (64 * MIB) / BLOCK;
-    const writer = new Overwriter(blocks, 7);
+    const writer = new NumberedBlocks(blocks, 7);
     const fill = async (): Promise<number> => {
       for (let first = 0; first < blocks; first += 64) {
         const before = writer.shows.slice(first, first + 64);
@@ -128,7 +75,7 @@ describe('the cleaner', () => {
     for (let n = 0; n < 2; n += 1) {
       const layer = await world.manager.createLayer(BLOCK, 16 * MIB);
       layers.push(layer);
-      const writer = new Overwriter((16 * MIB) / BLOCK, n + 1);
+      const writer = new NumberedBlocks((16 * MIB) / BLOCK, n + 1);
       const volume = world.volume(layer, undefined, 1);
       await writer.overwrite(volume, (20 * MIB) / BLOCK);
       if (n === 0) await volume.close();
@@ -144,7 +91,7 @@ describe('the cleaner', () => {
   it('takes segments back that crashes left before anything was moved into it', async () => {
     const world = await worldOf(24 * MIB);
     const layer = await world.manager.createLayer(BLOCK, MIB);
-    await new Overwriter(MIB / BLOCK, 1).overwrite(world.volume(layer, undefined, 1), 64);
+    await new NumberedBlocks(MIB / BLOCK, 1).overwrite(world.volume(layer, undefined, 1), 64);
     const cold = (): number => world.store.engine?.table.count('cold') ?? 0;
     const { pool, table } = await world.store.ready();
     for (let n = 0; n < 10; n += 1) table.chill((await pool.take('moving')) as number, 1);
@@ -161,7 +108,7 @@ describe('the cleaner', () => {
     const blocks = (16 * MIB) / BLOCK;
     const layer = await world.manager.createLayer(BLOCK, 16 * MIB);
     const volume = world.volume(layer, undefined, 1);
-    const writer = new Overwriter(blocks, 5);
+    const writer = new NumberedBlocks(blocks, 5);
     await writer.overwrite(volume, 2 * blocks);
     let raced = 0;
     const { moves } = await world.store.ready();

@@ -7,6 +7,7 @@ import { offsetUnitsOf, slotOf } from '../../src/store/location.js';
 import { segmentName } from '../../src/store/journal/segment-files.js';
 import type { LayerId, PlainBlocks, ResealOptions, ResealOutcome, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
+import { CLEAR_TEXT, NumberedBlocks } from './numbered-blocks.js';
 import { MIB, perform, StoreWorld } from './store-world.js';
 
 const BYTES = 4096;
@@ -53,48 +54,6 @@ const reseal = (
     ...{ numbers, under, own: () => [], signal: new AbortController().signal, told: () => undefined },
     ...more,
   });
-
-/** What a volume is to hold: the number in each block, 0 where it is zeros. */
-class Content {
-  readonly shows: Float64Array;
-  readonly #random: SeededRandom;
-  #last = 0;
-
-  constructor(blocks: number, seed: number) {
-    this.shows = new Float64Array(blocks);
-    this.#random = new SeededRandom(seed);
-  }
-
-  async write(volume: VolumeHandle, first: number, count: number): Promise<void> {
-    const data = Buffer.alloc(count * BYTES, 'every block says this in clear. ');
-    for (let n = 0; n < count; n += 1) {
-      this.#last += 1;
-      data.writeDoubleLE(this.#last, n * BYTES);
-      this.shows[first + n] = this.#last;
-    }
-    await perform(volume, Operation.WRITE, first * BYTES, data.length, { data });
-  }
-
-  async fill(volume: VolumeHandle): Promise<void> {
-    for (let first = 0; first < this.shows.length; first += 64) {
-      await this.write(volume, first, Math.min(64, this.shows.length - first));
-    }
-  }
-
-  async overwrite(volume: VolumeHandle, writes: number): Promise<void> {
-    for (let n = 0; n < writes; n += 1) await this.write(volume, this.#random.below(this.shows.length - 4), 4);
-  }
-
-  async check(volume: VolumeHandle, shows: Float64Array = this.shows): Promise<void> {
-    const into = Buffer.alloc(64 * BYTES);
-    for (let first = 0; first < shows.length; first += 64) {
-      const count = Math.min(64, shows.length - first);
-      await perform(volume, Operation.READ, first * BYTES, count * BYTES, { data: into });
-      for (let n = 0; n < count; n += 1)
-        expect(into.readDoubleLE(n * BYTES), `block ${first + n}`).toBe(shows[first + n]);
-    }
-  }
-}
 
 interface Live {
   readonly layer: number;
@@ -158,14 +117,14 @@ describe('the resealer', () => {
     const world = await worldOf();
     const layer = await world.manager.createLayer(BYTES, 6 * MIB);
     let volume = openWith(world, layer, [1]);
-    const content = new Content((6 * MIB) / BYTES, 1);
+    const content = new NumberedBlocks((6 * MIB) / BYTES, 1);
     await content.fill(volume);
     const [head] = await world.manager.freeze([layer]);
     const then = content.shows.slice();
-    await content.overwrite(volume, 200);
+    await content.overwrite(volume, 800);
     let snapshot = openWith(world, layer, [1, 2], undefined, true);
     await rekey(volume, [1, 2]);
-    await content.overwrite(volume, 50);
+    await content.overwrite(volume, 200);
     const steps: number[] = [];
     const outcome = await reseal(volume, [1], 2, {
       own: () => [layer],
@@ -193,7 +152,7 @@ describe('the resealer', () => {
     const random = new SeededRandom(seed);
     const layer = await world.manager.createLayer(BYTES, 10 * MIB);
     let volume = openWith(world, layer, [1]);
-    const content = new Content((10 * MIB) / BYTES, seed);
+    const content = new NumberedBlocks((10 * MIB) / BYTES, seed);
     await content.fill(volume);
     await rekey(volume, [1, 2]);
     let done = false;
@@ -208,7 +167,7 @@ describe('the resealer', () => {
           if (told > steps && round < 5) ending.abort();
         },
       });
-      await content.overwrite(volume, 100);
+      await content.overwrite(volume, 400);
       const outcome = await run;
       done = outcome.gone.includes(1);
       await content.check(volume);
@@ -229,13 +188,13 @@ describe('the resealer', () => {
     const world = await worldOf();
     const layer = await world.manager.createLayer(BYTES, 2 * MIB);
     const volume = openWith(world, layer, [1]);
-    const content = new Content((2 * MIB) / BYTES, 1);
+    const content = new NumberedBlocks((2 * MIB) / BYTES, 1);
     await content.fill(volume);
     const [head] = await world.manager.freeze([layer]);
     const then = content.shows.slice();
     const clone = await world.manager.createLayer(BYTES, 2 * MIB, layer);
     const other = openWith(world, clone, [1, 7]);
-    await content.overwrite(volume, 20);
+    await content.overwrite(volume, 80);
     await rekey(volume, [1, 2]);
     const own = (): number[] => [layer];
     expect(await reseal(volume, [1], 2, { own })).toMatchObject({ gone: [], sharedWith: [clone] });
@@ -255,7 +214,7 @@ describe('the resealer', () => {
     const world = await worldOf();
     const layer = await world.manager.createLayer(BYTES, MIB);
     const volume = openWith(world, layer, [1]);
-    const content = new Content(MIB / BYTES, 1);
+    const content = new NumberedBlocks(MIB / BYTES, 1);
     await content.fill(volume);
     await perform(volume, Operation.FLUSH, 0, 0);
     const [first, second] = (await liveBlocks(world)).filter(({ block }) => block === 5 || block === 77);
@@ -282,18 +241,18 @@ describe('the resealer', () => {
     const other = await world.manager.createLayer(BYTES, 4 * MIB);
     let volume = openWith(world, layer, [], 'written');
     const beside = openWith(world, other, [9]);
-    const content = new Content((4 * MIB) / BYTES, 1);
-    const next = new Content((4 * MIB) / BYTES, 2);
+    const content = new NumberedBlocks((4 * MIB) / BYTES, 1);
+    const next = new NumberedBlocks((4 * MIB) / BYTES, 2);
     await content.fill(volume);
     await next.fill(beside);
-    await content.overwrite(volume, 300);
+    await content.overwrite(volume, 1200);
     await world.store.cleaned();
-    await content.overwrite(volume, 100);
-    expect(inJournal(world, 'says this in clear')).not.toEqual([]);
+    await content.overwrite(volume, 400);
+    expect(inJournal(world, CLEAR_TEXT)).not.toEqual([]);
     await rekey(volume, [1], 'read');
-    await content.overwrite(volume, 10);
+    await content.overwrite(volume, 40);
     expect(await reseal(volume, [0], 1)).toMatchObject({ gone: [0], heldSegments: 0 });
-    expect(inJournal(world, 'says this in clear')).toEqual([]);
+    expect(inJournal(world, CLEAR_TEXT)).toEqual([]);
     expect((await keysInUse(world)).sort()).toEqual([1, 9]);
     await content.check(volume);
     await next.check(beside);
@@ -301,14 +260,14 @@ describe('the resealer', () => {
     await world.open();
     volume = openWith(world, layer, [1], 'refused');
     await content.check(volume);
-    expect(inJournal(world, 'says this in clear')).toEqual([]);
+    expect(inJournal(world, CLEAR_TEXT)).toEqual([]);
   });
 
   it('needs no key any more when encryption was turned off', async () => {
     const world = await worldOf();
     const layer = await world.manager.createLayer(BYTES, 2 * MIB);
     const volume = openWith(world, layer, [1]);
-    const content = new Content((2 * MIB) / BYTES, 1);
+    const content = new NumberedBlocks((2 * MIB) / BYTES, 1);
     await content.fill(volume);
     await rekey(volume, [1], 'written');
     expect(await reseal(volume, [1], 0)).toMatchObject({ gone: [1] });
@@ -322,7 +281,7 @@ describe('the resealer', () => {
     const world = await worldOf();
     const layer = await world.manager.createLayer(BYTES, 20 * MIB);
     const volume = openWith(world, layer, [1]);
-    const content = new Content((20 * MIB) / BYTES, 1);
+    const content = new NumberedBlocks((20 * MIB) / BYTES, 1);
     await content.fill(volume);
     await rekey(volume, [1, 2]);
     const changing: Promise<void>[] = [];
@@ -394,13 +353,13 @@ describe('the resealer', () => {
     const world = await worldOf({ capacityBytes: 24 * MIB });
     const layer = await world.manager.createLayer(BYTES, 13 * MIB);
     const volume = openWith(world, layer, [1]);
-    const content = new Content((13 * MIB) / BYTES, 1);
+    const content = new NumberedBlocks((13 * MIB) / BYTES, 1);
     await content.fill(volume);
-    await content.overwrite(volume, 500);
+    await content.overwrite(volume, 2000);
     await rekey(volume, [1, 2]);
     expect(await reseal(volume, [1], 2)).toMatchObject({ gone: [1] });
     await content.check(volume);
-    await content.overwrite(volume, 500);
+    await content.overwrite(volume, 2000);
     expect(await keysInUse(world)).toEqual([2]);
     await content.check(volume);
   });
