@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { strandedSegment, surveyAll, surveySince, type ChainSurvey, type SurveyOptions } from './chain-survey.js';
 import type { EngineDependencies } from './engine.js';
+import { FreshPages } from './journal/fresh-pages.js';
 import {
   JournalScan,
   type Candidate,
@@ -17,7 +18,6 @@ import type { LeafWriter } from './leaf-writer.js';
 import { SEGMENT_HEADER_BYTES } from './limits.js';
 import type { MapChange } from './map/map-environment.js';
 import { layerKey } from './map/map-keys.js';
-import { dropCaches } from './old-segments.js';
 import { Replay } from './replay.js';
 import { StoreError } from './store-error.js';
 import type { StoredMap } from './stored-map.js';
@@ -78,9 +78,7 @@ export class ChainReplay {
     if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
     const { segment, offset, sequence } = start;
     if (sequence > 1 && stored.checkpoint === null) replay.gap(1, sequence, segment.slot, offset, '');
-    const candidates = survey.candidates.map((candidate) => candidate.segment.slot);
-    await dropCaches([segment.slot, ...candidates], { files, segmentFiles });
-    const scan = this.#scan(survey.candidates);
+    const scan = this.#scan(survey.candidates, new FreshPages({ files, segmentFiles }));
     const result = await scan.run(start, {
       record: (record, slot, at, payloadDamaged) => {
         walked.add(slot);
@@ -113,9 +111,10 @@ export class ChainReplay {
     return { survey, result, replay, refused: refused.length };
   }
 
-  #scan(candidates: readonly Candidate[]): JournalScan {
+  #scan(candidates: readonly Candidate[], fresh?: FreshPages): JournalScan {
     const { files, segmentFiles, checksums, unread } = this.#io;
-    return new JournalScan({ candidates }, { files, segmentFiles, checksums, unread });
+    const dependencies = { files, segmentFiles, checksums, unread };
+    return new JournalScan({ candidates }, fresh === undefined ? dependencies : { ...dependencies, fresh });
   }
 
   /** The segments that may matter and where the walk begins; null when there is nothing to read. */

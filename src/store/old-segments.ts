@@ -12,17 +12,6 @@ interface OldSegments {
 }
 
 /**
- * After a failed fdatasync the page cache may hold, as clean, what the disk does not; the kernel has told only the
- * process that is gone. So a start reads the disk: what it replays and syncs is really there.
- */
-export async function dropCaches(slots: readonly number[], { files, segmentFiles }: OldSegments): Promise<void> {
-  for (const slot of slots) {
-    const file = await segmentFiles.openIfThere(slot);
-    if (file !== null) await files.dropCache(file, 0, 0);
-  }
-}
-
-/**
  * What lies behind the durable cut is never read again: its space goes back, so that a restart costs a page and not a
  * segment. By truncation, which every file system can do.
  */

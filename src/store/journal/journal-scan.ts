@@ -8,6 +8,7 @@ import {
   type RecordCheck,
   type RecordHeader,
 } from './record.js';
+import type { FreshPages } from './fresh-pages.js';
 import type { SegmentFiles } from './segment-files.js';
 import { decodeSegmentHeader, type SegmentHeader } from './segment-header.js';
 import { ReadAhead } from './read-ahead.js';
@@ -83,6 +84,7 @@ export class JournalScan {
   readonly #checksums: Checksums;
   readonly #candidates: readonly Candidate[];
   readonly #unread: UnreadPages;
+  readonly #fresh: FreshPages | undefined;
   readonly #window: SegmentWindow;
   /** Whose file the window shows. */
   #slot = -1;
@@ -91,13 +93,20 @@ export class JournalScan {
 
   constructor(
     options: { candidates: readonly Candidate[] },
-    dependencies: { files: Files; segmentFiles: SegmentFiles; checksums: Checksums; unread: UnreadPages },
+    dependencies: {
+      files: Files;
+      segmentFiles: SegmentFiles;
+      checksums: Checksums;
+      unread: UnreadPages;
+      fresh?: FreshPages;
+    },
   ) {
     this.#candidates = options.candidates;
     this.#files = dependencies.files;
     this.#segmentFiles = dependencies.segmentFiles;
     this.#checksums = dependencies.checksums;
     this.#unread = dependencies.unread;
+    this.#fresh = dependencies.fresh;
     this.#window = new SegmentWindow({
       files: dependencies.files,
       unread: (offset) => {
@@ -108,7 +117,11 @@ export class JournalScan {
 
   /** Throws StoreError IO for a page that cannot be read and may matter, and what the sink throws. */
   async run(start: ScanStart, sink: ScanSink): Promise<ScanResult> {
-    const ahead = new ReadAhead({ files: this.#files, segmentFiles: this.#segmentFiles });
+    const ahead = new ReadAhead({
+      files: this.#files,
+      segmentFiles: this.#segmentFiles,
+      ...(this.#fresh === undefined ? {} : { fresh: this.#fresh }),
+    });
     try {
       return await this.#walk(start, sink, ahead);
     } finally {
@@ -218,6 +231,7 @@ export class JournalScan {
 
   async #use(segment: ScanSegment): Promise<void> {
     this.#slot = segment.slot;
+    await this.#fresh?.of(segment.slot);
     await this.#window.use(await this.#segmentFiles.openIfThere(segment.slot), segment.segmentBytes);
   }
 
@@ -236,7 +250,7 @@ export class JournalScan {
     endAt: number,
     sequence: number,
   ): Promise<{ header: RecordHeader; payloadOk: boolean } | null> {
-    const header = await this.#headerAt(segment, offset, endAt);
+    const header = await this.#headerAt(segment, offset, endAt, true);
     if (header?.sequence !== sequence) return null;
     const at = await this.#window.at(offset, header.recordBytes);
     const length = header.recordBytes - header.payloadOffset;
@@ -246,9 +260,9 @@ export class JournalScan {
     return { header, payloadOk: sealed === 0 || crc === header.payloadCrc };
   }
 
-  async #headerAt(segment: ScanSegment, offset: number, endAt: number): Promise<RecordHeader | null> {
+  async #headerAt(segment: ScanSegment, offset: number, endAt: number, ahead: boolean): Promise<RecordHeader | null> {
     if (offset + RECORD_HEADER_BYTES > Math.min(endAt, this.#window.endBytes)) return null;
-    const at = await this.#window.at(offset, HEADER_ROOM);
+    const at = await this.#window.at(offset, HEADER_ROOM, ahead);
     return decodeRecordHeader(this.#window.bytes, at, endAt - offset, this.#checkFor(segment));
   }
 
@@ -277,11 +291,11 @@ export class JournalScan {
     while (offset + RECORD_HEADER_BYTES <= end) {
       const span = Math.min(RECORD_BYTES_MAX, end - offset);
       // With room behind it: reading a header below must not move the window under `at`.
-      const at = await this.#window.at(offset, span + HEADER_ROOM);
+      const at = await this.#window.at(offset, span + HEADER_ROOM, false);
       let step = 0;
       while (step + RECORD_HEADER_BYTES <= span) {
         if (looksLikeRecord(this.#window.view, at + step, check)) {
-          const header = await this.#headerAt(segment, offset + step, endAt);
+          const header = await this.#headerAt(segment, offset + step, endAt, false);
           if (header !== null) {
             yield { offset: offset + step, header };
             step += header.recordBytes;
@@ -349,7 +363,8 @@ export class JournalScan {
       if (candidate.header !== null || candidate.segment.generation < newest.generation) continue;
       if (walked.some((seen) => seen.slot === candidate.segment.slot)) continue;
       await this.#use(candidate.segment);
-      const header = await this.#headerAt(candidate.segment, SEGMENT_HEADER_BYTES, candidate.segment.segmentBytes);
+      const { segmentBytes } = candidate.segment;
+      const header = await this.#headerAt(candidate.segment, SEGMENT_HEADER_BYTES, segmentBytes, false);
       if (header?.sequence === sequence) return candidate;
     }
     return null;

@@ -1,4 +1,5 @@
 import type { Files } from '../../io/files.js';
+import type { FreshPages } from './fresh-pages.js';
 import type { SegmentFiles } from './segment-files.js';
 
 /** Linux takes no more of one call: read_ahead_kb or max_sectors_kb of the disk, and never less than this where it matters. */
@@ -11,14 +12,16 @@ const STEP_BYTES = 1024 * 1024;
 export class ReadAhead {
   readonly #files: Files;
   readonly #segmentFiles: SegmentFiles;
+  readonly #fresh: FreshPages | undefined;
   readonly #begun = new Set<number>();
   #ended = false;
   /** One segment after the other. */
   #last: Promise<void> = Promise.resolve();
 
-  constructor(dependencies: { files: Files; segmentFiles: SegmentFiles }) {
+  constructor(dependencies: { files: Files; segmentFiles: SegmentFiles; fresh?: FreshPages }) {
     this.#files = dependencies.files;
     this.#segmentFiles = dependencies.segmentFiles;
+    this.#fresh = dependencies.fresh;
   }
 
   /** Begins with a segment behind those that were begun before, once. */
@@ -35,6 +38,7 @@ export class ReadAhead {
   }
 
   async #read(slot: number, from: number, to: number): Promise<void> {
+    await this.#fresh?.of(slot);
     const file = await this.#segmentFiles.openIfThere(slot);
     if (file === null) return;
     this.#segmentFiles.pin(slot);

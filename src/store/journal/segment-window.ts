@@ -56,14 +56,15 @@ export class SegmentWindow {
   /**
    * Makes [offset, offset + length) available as far as the segment goes, zeros where its file is shorter; returns where
    * `offset` is in `bytes`. `length` is at most half a window. A page that cannot be read
-   * shows as zeros, and is told to `unread`: its bytes fail their checksums, and whoever judges them asks why.
+   * shows as zeros, and is told to `unread`: its bytes fail their checksums, and whoever judges them asks why. `ahead`: more is
+   * read at once, for whoever goes on behind them.
    */
-  async at(offset: number, length: number): Promise<number> {
+  async at(offset: number, length: number, ahead = true): Promise<number> {
     const end = Math.min(offset + length, this.endBytes);
     // A record may claim bytes that a truncated file does not have: the window must have room for them.
     const endInWindow = offset - this.#from + Math.min(length, this.#segmentBytes - offset);
     if (offset < this.#from || end > this.#from + this.#length || endInWindow > this.#bytes.length) {
-      const want = Math.min(this.#bytes.length, Math.max(this.endBytes - offset, 0));
+      const want = Math.min(ahead ? this.#bytes.length : length, Math.max(this.endBytes - offset, 0));
       // What is there already is kept: a window's end cuts a record, and each would be read twice.
       const kept = offset < this.#from ? 0 : Math.max(0, this.#from + this.#length - offset);
       let done = Math.min(kept, want);
