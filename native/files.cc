@@ -129,7 +129,14 @@ int dropCached(int file, off_t offset, off_t length) {
 }
 
 int readAhead(int file, off_t offset, off_t length) {
-  return -posix_fadvise(file, offset, length, POSIX_FADV_WILLNEED);
+  // Of one call Linux takes no more than read_ahead_kb or max_sectors_kb of the disk, and never less than this where it
+  // matters.
+  constexpr off_t kStep = 1024 * 1024;
+  for (off_t done = 0; done < length; done += kStep) {
+    const int failure = posix_fadvise(file, offset + done, std::min(kStep, length - done), POSIX_FADV_WILLNEED);
+    if (failure != 0) return -failure;
+  }
+  return 0;
 }
 
 int forbidReadAhead(int file) {

@@ -2,8 +2,8 @@ import type { Files } from '../../io/files.js';
 import type { FreshPages } from './fresh-pages.js';
 import type { SegmentFiles } from './segment-files.js';
 
-/** Linux takes no more of one call: read_ahead_kb or max_sectors_kb of the disk, and never less than this where it matters. */
-const STEP_BYTES = 1024 * 1024;
+/** Of one call, which wakes a thread; `end` waits for it. */
+const STEP_BYTES = 16 * 1024 * 1024;
 
 /**
  * Has segments read into the page cache before the scan gets there, so that the disk works while records are checked. Only
@@ -44,8 +44,8 @@ export class ReadAhead {
     this.#segmentFiles.pin(slot);
     try {
       const end = Math.min(to, await this.#files.sizeBytes(file));
-      for (let at = from - (from % STEP_BYTES); at < end && !this.#ended; at += STEP_BYTES) {
-        await this.#files.readAhead(file, at, STEP_BYTES);
+      for (let at = from; at < end && !this.#ended; at += STEP_BYTES) {
+        await this.#files.readAhead(file, at, Math.min(STEP_BYTES, end - at));
       }
     } finally {
       this.#segmentFiles.unpin(slot);
