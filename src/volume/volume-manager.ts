@@ -169,9 +169,9 @@ export class VolumeManager implements VolumeHost, Closable {
       appendedBytes: journal.appendedBytes,
       checkpoints: checkpointer.count,
       checkpointMsLast: checkpointer.msLast,
-      syncs: journal.syncs,
-      syncMsSum: journal.syncMsSum,
-      syncBuckets: journal.syncBuckets,
+      syncs: journal.syncStatistics.syncs,
+      syncMsSum: journal.syncStatistics.msSum,
+      syncBuckets: journal.syncStatistics.buckets,
     };
   }
 

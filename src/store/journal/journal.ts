@@ -1,26 +1,18 @@
 import { assert } from '../../base/assert.js';
 import type { Clock } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
-import { LATENCY_BOUNDS_MS } from '../../device/device-statistics.js';
 import type { Checksums } from '../../io/block-keys.js';
 import type { FileId, Files } from '../../io/files.js';
-import {
-  APPEND_INLINE_BYTES_MAX,
-  LONE_APPENDS_MIN,
-  PAGE_BYTES,
-  SEGMENT_HEADER_BYTES,
-  SEGMENT_TAIL_BYTES,
-  SYNCS_FOR_ZEROS,
-  UNWRITTEN_BYTES_MAX,
-  WRITEBACK_STEP_BYTES,
-} from '../limits.js';
+import { APPEND_INLINE_BYTES_MAX, PAGE_BYTES, SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES } from '../limits.js';
 import { StoreError } from '../store-error.js';
-import { CacheWindow } from './cache-window.js';
 import type { AppendBatch, BatchStart, JournalLayer } from './append-batch.js';
+import { GroupSync, type SyncStatistics } from './group-sync.js';
 import type { SegmentFiles } from './segment-files.js';
 import { encodeSegmentHeader } from './segment-header.js';
 import type { SegmentPool, SegmentUse } from './segment-pool.js';
 import type { SegmentTable } from './segment-table.js';
+import { UnderWay } from './under-way.js';
+import { Writeback } from './writeback.js';
 
 export interface JournalPosition {
   readonly slot: number;
@@ -45,53 +37,26 @@ export interface JournalDependencies {
   readonly failed: (error: StoreError) => void;
 }
 
-type SyncWaiter = { readonly sequence: number; readonly done: (failure: StoreError | null) => void };
-
-/**
- * The append side of the journal: one head segment, at most one append in flight, group fdatasync. Sequences are
- * consecutive; `durable` only ever advances over what a completed fdatasync covered.
- */
+/** The append side of the journal: one head segment, at most one append in flight. Sequences are consecutive. */
 export class Journal {
   readonly #segmentBytes: number;
   readonly #nodeId: Uint8Array;
   readonly #io: JournalDependencies;
-  readonly #cached: CacheWindow;
+  readonly #writeback: Writeback;
+  readonly #sync: GroupSync;
+  readonly #underWay = new UnderWay();
   #slot = -1;
   #file = -1 as FileId;
   #offset = 0;
   #sequence: number;
-  #durable: number;
   #appending = false;
   /** Told when the append in flight has ended. */
   #quiet: (() => void)[] = [];
   #failure: StoreError | null = null;
-  /** Segments with bytes that no fdatasync has covered, in chain order. */
-  #unsynced = new Set<number>();
-  /** Segments whose header no fdatasync has covered. */
-  readonly #headers = new Set<number>();
-  #syncing = false;
-  #waiters: SyncWaiter[] = [];
-  #padWanted = false;
-  /** Appends since the last flush. */
-  #appendsUnasked = 0;
-  /** Flushes in a row that each came after one append. */
-  #loneAppends = 0;
-  /** A sync that nobody asked for yet is to start. */
-  #syncAhead = false;
-  #syncsInSegment = 0;
   /** What the head was taken for. */
   #use: SegmentUse = 'opening';
-  #writebackFrom = 0;
-  #unwrittenBytes = 0;
-  /** Appends, syncs and writebacks with the addon's threads: their files must stay open. */
-  #under = 0;
-  #drained: (() => void)[] = [];
   /** All bytes appended since start, headers and padding included. */
   appendedBytes = 0;
-  syncs = 0;
-  syncMsSum = 0;
-  readonly syncBuckets = new Float64Array(LATENCY_BOUNDS_MS.length + 1);
-
   /** `sequence`: of the next record. Everything before it is durable (recovery has synced what it replayed). */
   constructor(
     options: { segmentBytes: number; cacheBytes: number; nodeId: Uint8Array; sequence: number },
@@ -100,16 +65,22 @@ export class Journal {
     this.#segmentBytes = options.segmentBytes;
     this.#nodeId = options.nodeId;
     this.#sequence = options.sequence;
-    this.#durable = options.sequence - 1;
     this.#io = dependencies;
-    this.#cached = new CacheWindow({ bytesMax: options.cacheBytes }, dependencies);
-    const chain = [...dependencies.table.rows()].filter((row) => row.state === 'chain');
-    const slots = chain.toSorted((a, b) => a.generation - b.generation).map((row) => row.slot);
-    this.#cached.found(slots, options.segmentBytes);
+    this.#writeback = new Writeback(options, dependencies);
+    this.#sync = new GroupSync(
+      { durable: options.sequence - 1 },
+      {
+        ...dependencies,
+        tail: this,
+        failed: (failure) => {
+          this.#fail(failure);
+        },
+      },
+    );
   }
 
   get durable(): number {
-    return this.#durable;
+    return this.#sync.durable;
   }
 
   /** Sequence of the newest appended record. */
@@ -122,13 +93,17 @@ export class Journal {
     return { slot: this.#slot, generation, offset: this.#offset, sequence: this.#sequence };
   }
 
+  get syncStatistics(): SyncStatistics {
+    return this.#sync;
+  }
+
   get padWanted(): boolean {
-    return this.#padWanted;
+    return this.#sync.padWanted;
   }
 
   /** The next append will be synced at once, so it is to end with its page. */
   get syncsAhead(): boolean {
-    return this.#loneAppends >= LONE_APPENDS_MIN;
+    return this.#sync.isAhead;
   }
 
   get appending(): boolean {
@@ -142,7 +117,7 @@ export class Journal {
 
   /** Too much is waiting for the disk: appends wait. */
   get congested(): boolean {
-    return this.#unwrittenBytes >= UNWRITTEN_BYTES_MAX;
+    return this.#writeback.congested;
   }
 
   get room(): number {
@@ -170,7 +145,7 @@ export class Journal {
         segmentBytes: this.#segmentBytes,
         predecessor,
         nextSequence: this.#sequence,
-        durableUpTo: this.#durable,
+        durableUpTo: this.durable,
         tier: 0,
         nodeId: this.#nodeId,
       },
@@ -179,24 +154,19 @@ export class Journal {
     await files.write(file, 0, header);
     table.join(slot, this.#sequence);
     this.#becomeHead(slot, file, use);
-    this.#headers.add(slot);
+    this.#sync.head(slot, 'new');
     return true;
   }
 
   #becomeHead(slot: number, file: FileId, use: SegmentUse): void {
-    if (this.#slot >= 0) {
-      this.#io.table.setUsed(this.#slot, this.#offset);
-      this.#startWriteback();
-      this.#io.segmentFiles.unpin(this.#slot);
-    }
+    if (this.#slot >= 0) this.#io.table.setUsed(this.#slot, this.#offset);
+    // The header is not counted: it is no append.
+    this.#writeback.head(slot, file, SEGMENT_HEADER_BYTES);
+    if (this.#slot >= 0) this.#io.segmentFiles.unpin(this.#slot);
     this.#slot = slot;
     this.#file = file;
     this.#use = use;
     this.#offset = SEGMENT_HEADER_BYTES;
-    this.#unsynced.add(slot);
-    this.#syncsInSegment = 0;
-    // The header is not counted: it is no append.
-    this.#writebackFrom = SEGMENT_HEADER_BYTES;
   }
 
   /**
@@ -210,6 +180,7 @@ export class Journal {
     await files.sync(file);
     segmentFiles.pin(slot);
     this.#becomeHead(slot, file, 'opening');
+    this.#sync.head(slot, 'old');
   }
 
   /** The head is part of the reserve, and nothing has taken its place there: it is not for data. */
@@ -239,7 +210,7 @@ export class Journal {
       offset: this.#offset,
       limit: this.#segmentBytes - SEGMENT_TAIL_BYTES,
       sequence: this.#sequence,
-      durableUpTo: this.#durable,
+      durableUpTo: this.durable,
     };
   }
 
@@ -276,53 +247,31 @@ export class Journal {
       }
       this.#offset = batch.position;
       this.#sequence = batch.sequence;
-      this.#unsynced.add(this.#slot);
       this.appendedBytes += bytes;
-      this.#writeback(bytes);
-      if (this.#padWanted && this.#pageClosed) this.#padWanted = false;
-      if (batch.publicationCount > 0) this.#countAppend();
+      this.#writeback.appended(this.#offset);
+      this.#sync.appended(this.#slot, batch.publicationCount > 0);
       done(null);
-      this.#kick();
+      this.#sync.kick();
     };
-    if (bytes <= APPEND_INLINE_BYTES_MAX && this.#unwrittenBytes < UNWRITTEN_BYTES_MAX / 2) {
+    if (bytes <= APPEND_INLINE_BYTES_MAX && this.#writeback.calm) {
       finish(this.#io.files.appendNow(this.#file, batch.start.offset, batch.seal));
     } else {
-      this.#under += 1;
+      this.#underWay.begin();
       this.#io.files.appendLater(this.#file, batch.start.offset, batch.seal, (status) => {
         finish(status);
-        this.#settled();
+        this.#underWay.end();
       });
     }
   }
 
-  get #pageClosed(): boolean {
+  /** What was appended ends with a page. */
+  get pageClosed(): boolean {
     return this.#offset % PAGE_BYTES === 0;
-  }
-
-  #countAppend(): void {
-    this.#appendsUnasked += 1;
-    if (this.#appendsUnasked > 1) this.#loneAppends = 0;
-    if (this.syncsAhead) this.#syncAhead = true;
-  }
-
-  #countFlush(): void {
-    if (this.#appendsUnasked === 1) this.#loneAppends += 1;
-    this.#appendsUnasked = 0;
   }
 
   /** Calls `done` when everything up to `sequence` is durable, or when it cannot be known to be. */
   sync(sequence: number, done: (failure: StoreError | null) => void): void {
-    if (this.#failure !== null) {
-      done(this.#failure);
-      return;
-    }
-    this.#countFlush();
-    if (sequence <= this.#durable) {
-      done(null);
-      return;
-    }
-    this.#waiters.push({ sequence, done });
-    this.#kick();
+    this.#sync.want(sequence, done);
   }
 
   /** As `sync`, for callers off the hot path. */
@@ -335,118 +284,21 @@ export class Journal {
     });
   }
 
-  #kick(): void {
-    if (this.#syncing || this.#failure !== null || this.#appending) return;
-    if (this.#waiters.length === 0 && !this.#syncAhead) return;
-    if (!this.#pageClosed) {
-      // Durable bytes are never rewritten: the page is closed before the sync, by the queue that owns appends.
-      if (!this.#padWanted) {
-        this.#padWanted = true;
-        this.#io.wantPad();
-      }
-      return;
-    }
-    this.#syncing = true;
-    this.#syncAhead = false;
-    this.#under += 1;
-    void this.#syncNow(this.appended, this.#unsynced).finally(() => {
-      this.#settled();
-    });
-    this.#unsynced = new Set();
-  }
-
-  async #syncNow(covered: number, slots: Set<number>): Promise<void> {
-    const { files, segmentFiles, clock } = this.#io;
-    const from = clock.monotonicMs();
-    try {
-      for (const slot of slots) {
-        await files.sync(await segmentFiles.open(slot));
-        this.#headers.delete(slot);
-      }
-    } catch (thrown) {
-      this.#syncing = false;
-      const detail = messageOf(thrown);
-      this.#fail(new StoreError(`journal: fdatasync failed: ${detail}`, { code: 'IO', detail }, { cause: thrown }));
-      return;
-    }
-    this.#syncing = false;
-    if (this.#failure !== null) return;
-    this.#countSync(clock.monotonicMs() - from);
-    this.#durable = Math.max(this.#durable, covered);
-    const waiters = this.#waiters;
-    this.#waiters = waiters.filter((waiter) => waiter.sequence > this.#durable);
-    for (const waiter of waiters) if (waiter.sequence <= this.#durable) waiter.done(null);
-    this.#kick();
-  }
-
-  /**
-   * Makes the headers of all segments that have joined the chain durable. A sync for records does it by the way, but
-   * before the first record of a segment there is none to wait for.
-   */
+  /** Makes the headers of all segments that have joined the chain durable. Throws FileError; the journal has failed then. */
   async headersSynced(): Promise<void> {
-    const { files, segmentFiles } = this.#io;
-    this.#under += 1;
     try {
-      for (const slot of [...this.#headers]) {
-        await files.sync(await segmentFiles.open(slot));
-        this.#headers.delete(slot);
-      }
+      await this.#sync.headersSynced();
     } catch (thrown) {
       this.fail(thrown);
       throw thrown;
-    } finally {
-      this.#settled();
     }
-  }
-
-  #countSync(ms: number): void {
-    this.syncs += 1;
-    this.syncMsSum += ms;
-    let bucket = 0;
-    while (bucket < LATENCY_BOUNDS_MS.length && ms > LATENCY_BOUNDS_MS[bucket]) bucket += 1;
-    this.syncBuckets[bucket] += 1;
-    this.#syncsInSegment += 1;
-    if (this.#syncsInSegment === SYNCS_FOR_ZEROS) this.#io.pool.zeroNext();
-  }
-
-  /** Starts writeback early and steadily, so that dirty pages neither pile up nor stall an fdatasync. */
-  #writeback(bytes: number): void {
-    this.#unwrittenBytes += bytes;
-    if (this.#offset - this.#writebackFrom >= WRITEBACK_STEP_BYTES) this.#startWriteback();
-  }
-
-  /** Starts writeback of what the head holds. What was appended must get here once, or appends wait for it for ever. */
-  #startWriteback(): void {
-    const slot = this.#slot;
-    const from = this.#writebackFrom;
-    const length = this.#offset - from;
-    if (length === 0) return;
-    this.#writebackFrom = this.#offset;
-    this.#io.segmentFiles.pin(slot);
-    this.#under += 1;
-    const settle = (): void => {
-      this.#cached.written(slot, from, length);
-      this.#settled();
-      this.#io.segmentFiles.unpin(slot);
-      this.#unwrittenBytes -= length;
-      this.#io.progressed();
-    };
-    // A failed writeback is reported again by the fdatasync that decides.
-    this.#io.files.writeback(this.#file, from, length).then(settle, settle);
-  }
-
-  #settled(): void {
-    this.#under -= 1;
-    if (this.#under > 0) return;
-    const drained = this.#drained;
-    this.#drained = [];
-    for (const resolve of drained) resolve();
   }
 
   /** Resolves when nothing of this journal is with the addon's threads. */
   async drain(): Promise<void> {
-    while (this.#under > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
-    await this.#cached.settled();
+    await this.#underWay.ended();
+    await this.#sync.settled();
+    await this.#writeback.settled();
   }
 
   /** The disk failed outside an append or a sync. */
@@ -459,9 +311,7 @@ export class Journal {
   #fail(failure: StoreError): void {
     if (this.#failure !== null) return;
     this.#failure = failure;
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter.done(failure);
+    this.#sync.fail(failure);
     this.#io.failed(failure);
   }
 }
