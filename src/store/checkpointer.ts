@@ -23,6 +23,8 @@ export interface CheckpointerDependencies {
   readonly commit: (changes: readonly MapChange[]) => Promise<void>;
   readonly nextLayer: () => number;
   readonly generationMax: () => number;
+  /** A checkpoint has ended, whoever wanted it: what waited for one may go on. */
+  readonly progressed: () => void;
 }
 
 /**
@@ -110,6 +112,7 @@ export class Checkpointer {
       .catch(() => undefined)
       .finally(() => {
         this.#runs -= 1;
+        this.#io.progressed();
       });
     return run;
   }
@@ -183,7 +186,7 @@ export class Checkpointer {
     );
   }
 
-  /** Starts one in the background unless one runs; failures are logged, and `then` is told in any case. */
+  /** Starts one in the background unless one runs. Failures are logged; `then` is told how it ended, of its own one only. */
   start(then: (failure: unknown) => void): void {
     if (this.#runs > 0) return;
     this.run().then(

@@ -189,6 +189,7 @@ class EngineOpening {
         commit,
         nextLayer: () => nextLayer,
         generationMax: () => pool.generation,
+        progressed: this.#events.progressed,
       },
     );
     const ms = Math.round(this.#io.clock.monotonicMs() - from);

@@ -294,7 +294,6 @@ export class Store implements Closable {
     engine.checkpointer.start((failure) => {
       if (failure === null) {
         void engine.reserve.hold();
-        this.#writes.wake();
         return;
       }
       // What waits for a checkpoint would wait until somebody makes room, and a stop would wait with it.
@@ -321,12 +320,7 @@ export class Store implements Closable {
   /** Writes a checkpoint of everything published so far. */
   async checkpoint(): Promise<void> {
     const engine = await this.#whenReady();
-    try {
-      await engine.checkpointer.run();
-    } finally {
-      // Changes that a limit held back asked for a checkpoint while this one ran: they were given none of their own.
-      this.#writes.wake();
-    }
+    await engine.checkpointer.run();
   }
 
   /** Bytes of a layer's blocks. Throws StoreError UNKNOWN_LAYER, CLOSED. */

@@ -7,6 +7,7 @@ import type { SealBatch } from '../../src/io/seal-batch.js';
 import { segmentName } from '../../src/store/journal/segment-files.js';
 import type { MapChange } from '../../src/store/map/map-environment.js';
 import { StoreError } from '../../src/store/store-error.js';
+import { Gate } from './gate.js';
 import { MapDisk, MemoryMapEnvironment } from './memory-map-environment.js';
 import { MIB, perform, StoreWorld } from './store-world.js';
 import { VolatileDisk, VolatileFiles } from './volatile-files.js';
@@ -78,6 +79,43 @@ describe('a checkpoint', () => {
     );
     expect(at).toBeDefined();
     expect(bytes.readUInt32LE((at ?? 0) + 40)).toBe(json(map, '01000000000001').ordinal + 1);
+  });
+
+  // Writes at the limit of the journal that a start would replay ask for a checkpoint, and get none of their own while another
+  // runs. When that was the cleaner's, nobody told them of its end: they waited for ever.
+  it('that somebody else wanted lets the writes go on that wait for one', async () => {
+    const gate = new Gate();
+    class HeldEnvironment extends MemoryMapEnvironment {
+      override async commit(changes: readonly MapChange[]): Promise<void> {
+        await gate.pass();
+        await super.commit(changes);
+      }
+    }
+    const map = new MapDisk();
+    world = await StoreWorld.make({
+      // The end of a writeback would wake them by chance.
+      files: (real): Files => {
+        real.writeback = () => Promise.resolve();
+        return real;
+      },
+      openEnvironment: () => new HeldEnvironment({ disk: map }),
+      store: { journalReplayBytesMax: MIB },
+    });
+    await world.open();
+    const handle = world.volume(await world.manager.createLayer(4096, 8 * MIB));
+    const { checkpointer } = world.store.engine!;
+    gate.shut();
+    const checkpoint = checkpointer.run();
+    await gate.held();
+    const data = new Uint8Array(256 * 1024).fill(1);
+    const writes = Array.from({ length: 16 }, (_, n) =>
+      perform(handle, Operation.WRITE, n * data.length, data.length, { data }),
+    );
+    while (checkpointer.replayBytes < MIB) await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let n = 0; n < 20; n += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+    gate.open();
+    await checkpoint;
+    await Promise.all(writes);
   });
 
   it('of an opening on a full disk uses what an earlier run held back', async () => {
