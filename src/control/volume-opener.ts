@@ -22,6 +22,10 @@ export interface VolumeOpenerDependencies {
   readonly log: Log;
 }
 
+const LAYER_LOST =
+  ': the journal has lost what made it; delete the volume and restore it from a stream (gfs volume receive), ' +
+  'or put back a copy of the whole storage path';
+
 /** Key trouble that trying again can mend: a program or a disk that did not answer. */
 const PASSING_KEY_FAULTS = new Set(['COMMAND_FAILED', 'IO']);
 
@@ -40,9 +44,11 @@ export class VolumeOpener {
    */
   async open(record: VolumeRecord, layer: LayerSummary | undefined, keys: DataKey[] | null): Promise<void> {
     const { row } = record;
+    // A store that is being reopened knows no layers for a while, and that passes.
+    const isReady = this.#dependencies.host.report().state === 'ready';
     const fault =
       layer === undefined
-        ? `its layer ${row.layer} is not in the store`
+        ? `its layer ${row.layer} is not in the store${isReady ? LAYER_LOST : ''}`
         : layer.damage !== ''
           ? layer.damage
           : layer.state === 'frozen'
@@ -53,8 +59,7 @@ export class VolumeOpener {
     if (fault !== '') {
       wipe(keys);
       this.#damaged(record, fault);
-      // A store that is being reopened knows no layers for a while, and that passes.
-      if (layer === undefined && this.#dependencies.host.report().state !== 'ready') {
+      if (layer === undefined && !isReady) {
         const subject = retrySubject(record);
         this.#dependencies.retries.failed(subject, new Error(fault), () => this.#tryAgain(record));
       }

@@ -23,6 +23,16 @@ import { StoreError } from './store-error.js';
 import type { StoredMap } from './stored-map.js';
 import { encodeRow } from './stored-rows.js';
 
+/**
+ * Said when the map is lost and the beginning of the journal with it. What the cleaner copied tells neither which trims nor
+ * which layer verbs lay in the segments that it freed, so a copy may be older than what hid it: none is shown. A layer that
+ * was made behind them has all of its records in the chain.
+ */
+const HISTORY_GONE =
+  'store: the map is lost, and so is the part of the journal that was cleaned: volumes that were made before it ended are ' +
+  'not in the store any more; restore them from streams (gfs volume receive) or from a copy of the whole storage path, ' +
+  'and delete what is left of them; volumes that were made since are whole';
+
 /** What walking the chain has found. */
 export interface ReplayedChain {
   readonly survey: ChainSurvey;
@@ -77,7 +87,10 @@ export class ChainReplay {
     const replay = new Replay({ map: stored.map, log, makeRoom });
     if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
     const { segment, offset, sequence } = start;
-    if (sequence > 1 && stored.checkpoint === null) replay.gap(1, sequence, segment.slot, offset, '');
+    if (sequence > 1 && stored.checkpoint === null) {
+      replay.gap(1, sequence, segment.slot, offset, '');
+      log.error({ records: sequence - 1 }, HISTORY_GONE);
+    }
     const scan = this.#scan(survey.candidates, new FreshPages({ files, segmentFiles }));
     const result = await scan.run(start, {
       record: (record, slot, at, payloadDamaged) => {
@@ -94,9 +107,6 @@ export class ChainReplay {
     if (stranded !== null) {
       const to = stranded.header?.nextSequence ?? result.sequence;
       replay.gap(result.sequence, to, result.last.slot, result.cut, '');
-    }
-    if (stored.checkpoint === null && survey.rows.some((row) => row.state === 'cold')) {
-      replay.refuseAll('the map is lost, and blocks had been moved since they were written');
     }
     const refused = replay.finish();
     // A verdict must not be forgotten: behind the cut that this opening is about to make, nobody sees the damage again. But
@@ -145,11 +155,7 @@ export class ChainReplay {
     // Files without a header in a store without a map: prepared, never used, taken over by the pool.
     if (used.length === 0) return { survey: { ...survey, rows: [] }, start: null };
     for (const row of survey.rows) table.put(row);
-    // Without a map the journal is read from its very beginning.
-    const newestFirst = used.toSorted((a, b) => b.segment.generation - a.segment.generation);
-    const first =
-      newestFirst.find((candidate) => candidate.header?.predecessor === null) ??
-      used.reduce((least, each) => (each.segment.generation < least.segment.generation ? each : least));
+    const first = oldestProven(used);
     return {
       survey,
       start: { segment: first.segment, offset: SEGMENT_HEADER_BYTES, sequence: first.header?.nextSequence ?? 1 },
@@ -170,6 +176,23 @@ export class ChainReplay {
   async #sync(slot: number): Promise<void> {
     const file = await this.#io.segmentFiles.openIfThere(slot);
     if (file !== null) await this.#io.files.sync(file);
+  }
+}
+
+/**
+ * Where a walk without a map begins: at the oldest segment from which headers lead on to the newest, each named by the next
+ * as its predecessor. What stands before a missing one may be what an earlier recovery cut off; nothing tells.
+ */
+function oldestProven(used: readonly Candidate[]): Candidate {
+  let proven = used.reduce((newest, each) => (each.segment.generation > newest.segment.generation ? each : newest));
+  for (;;) {
+    const before = proven.header?.predecessor ?? null;
+    const found = used.find(
+      ({ segment }) => segment.slot === before?.slot && segment.generation === before.generation,
+    );
+    // Generations grow along the chain: bytes that say otherwise must not make this walk endless.
+    if (found === undefined || found.segment.generation >= proven.segment.generation) return proven;
+    proven = found;
   }
 }
 

@@ -12,7 +12,7 @@ import { SegmentPool } from './journal/segment-pool.js';
 import type { SegmentRow } from './journal/segment-table.js';
 import { UnreadPages } from './journal/unread-pages.js';
 import { LeafWriter } from './leaf-writer.js';
-import { SEGMENT_FILES_OPEN_MAX } from './limits.js';
+import { LOST_LAYERS_MAX, SEGMENT_FILES_OPEN_MAX } from './limits.js';
 import type { Layer } from './map/layer.js';
 import { refuseWithDescendants } from './map/layer-tree.js';
 import { LeafMoves } from './map/leaf-moves.js';
@@ -167,8 +167,10 @@ class EngineOpening {
     await files.sync(await segmentFiles.open(journal.position.slot));
     if (result !== null && spare === null) await giveBackTail(result, { files, segmentFiles, log });
 
-    // An id of which leaves are left is not given out again, even if the journal has lost its layer.
+    // An id of which leaves are left is not given out again, even if the journal has lost its layer. Nor is one that lost
+    // records gave out: whoever has it written down would take the new layer for its own.
     let nextLayer = Math.max(checkpoint?.nextLayer ?? 1, replay.layerMax + 1, map.layerMaxStored + 1);
+    if (replay.gaps > 0) nextLayer += LOST_LAYERS_MAX;
     const toPurge = [...map.layers.values()].filter((layer) => layer.state === 'dropped');
     const checkpointer = new Checkpointer(
       {

@@ -155,6 +155,8 @@ export const SPARE_SEGMENTS_LEAST = 3;
 export const MERGE_RETRY_MS = 1000;
 /** Leaves covered by one bit array of a layer's filter. */
 export const FILTER_LEAVES = 8192;
+/** More layers than lost records can have made: a snapshot every minute for two years. Ids have 32 bits. */
+export const LOST_LAYERS_MAX = 2 ** 20;
 /** Most blocks of one layer: 16 PiB of 4 KiB blocks. */
 export const LAYER_BLOCKS_MAX = 2 ** 42;
 

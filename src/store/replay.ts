@@ -170,11 +170,6 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
     for (const layer of this.#map.layers.values()) if (!layer.gone) this.#suspects.add(layer);
   }
 
-  /** Nothing can be proven of any layer. */
-  refuseAll(reason: string): void {
-    for (const layer of this.#map.layers.values()) if (!layer.gone) this.#refuse(layer, reason);
-  }
-
   /** Refuses what no later record has cleared. Returns the layers that are refused. */
   finish(): Layer[] {
     for (const layer of this.#suspects) {
