@@ -187,9 +187,7 @@ function oldestProven(used: readonly Candidate[]): Candidate {
   let proven = used.reduce((newest, each) => (each.segment.generation > newest.segment.generation ? each : newest));
   for (;;) {
     const before = proven.header?.predecessor ?? null;
-    const found = used.find(
-      ({ segment }) => segment.slot === before?.slot && segment.generation === before.generation,
-    );
+    const found = used.find(({ segment }) => segment.slot === before?.slot && segment.generation === before.generation);
     // Generations grow along the chain: bytes that say otherwise must not make this walk endless.
     if (found === undefined || found.segment.generation >= proven.segment.generation) return proven;
     proven = found;

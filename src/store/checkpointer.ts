@@ -96,6 +96,11 @@ export class Checkpointer {
     for (const layer of layers) this.#toPurge.add(layer);
   }
 
+  /** Stored leaves of dropped layers are still to be removed. */
+  get purging(): boolean {
+    return this.#toPurge.size > 0;
+  }
+
   /** Runs something that changes stored leaves between two checkpoints. Rejects with what it throws. */
   between(work: () => Promise<void>): Promise<void> {
     const run = this.#tail.then(work);

@@ -12,6 +12,7 @@ import { SegmentPool } from './journal/segment-pool.js';
 import type { SegmentRow } from './journal/segment-table.js';
 import { UnreadPages } from './journal/unread-pages.js';
 import { LeafWriter } from './leaf-writer.js';
+import { LiveRecount } from './live-recount.js';
 import { LOST_LAYERS_MAX, SEGMENT_FILES_OPEN_MAX } from './limits.js';
 import type { Layer } from './map/layer.js';
 import { refuseWithDescendants } from './map/layer-tree.js';
@@ -104,19 +105,16 @@ class EngineOpening {
 
   async #recover(stored: StoredMap, sealing: SealingKeys, from: number): Promise<Engine> {
     const { files, checksums, log } = this.#io;
-    const { table, map, rows, checkpoint, rebuilt } = stored;
+    const { table, live, map, rows, checkpoint, rebuilt } = stored;
     const segmentFiles = this.#segmentFiles;
     const reserve = new MapReserve({ directory: this.#mapPath }, { files, log });
-    const live = (slot: number, bytes: number): void => {
-      table.addLive(slot, bytes);
-    };
     const commit = (changes: readonly MapChange[]): Promise<void> => reserve.commit(rows, changes);
     const damaged = (layer: Layer, reason: string): void => {
       refuseWithDescendants(map.layers, layer, reason);
       log.error({ layer: layer.id, reason }, 'store: the map of a layer is damaged; the layer is refused');
     };
-    const moves = new LeafMoves({ map, live });
-    const leaves = new LeafWriter({ map, moves, rows, live, commit, damaged, clock: this.#io.clock });
+    const moves = new LeafMoves({ map, live: live.change });
+    const leaves = new LeafWriter({ map, moves, rows, live: live.change, commit, damaged, clock: this.#io.clock });
 
     // 1. and 2. Walk the chain and make it durable.
     const replayed = await new ChainReplay(
@@ -199,6 +197,10 @@ class EngineOpening {
     const summary = summarizeRecovery({ result, replay, refused, ms, clean, rebuilt });
     log.info({ recovery: summary }, `store: ${summary}`);
     let disposed = false;
+    const recount = new LiveRecount(
+      { soon: !clean || replay.applied > 0 },
+      { map, live, checkpointer, clock: this.#io.clock, log },
+    );
     const engine: Engine = {
       rows,
       table,
@@ -213,7 +215,7 @@ class EngineOpening {
       sealing,
       recovery: { summary, sequence },
       register,
-      background: [],
+      background: [recount],
       takeLayerId: () => nextLayer++,
       dispose: async () => {
         if (disposed) return;

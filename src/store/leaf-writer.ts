@@ -7,7 +7,7 @@ import { LeafFlag } from './map/leaf-cache.js';
 import { decodeLeaf, encodeLeaf, mappedIn } from './map/leaf-codec.js';
 import type { Layer } from './map/layer.js';
 import type { MapChange } from './map/map-environment.js';
-import { countKey, filterKey, filtersOf, leafKey, leavesOf } from './map/map-keys.js';
+import { countKey, filterKey, filtersOf, indexOfKey, leafKey, leavesOf } from './map/map-keys.js';
 import type { MapRows } from './map/map-rows.js';
 import { StoreError } from './store-error.js';
 import { encodeCount } from './stored-rows.js';
@@ -258,7 +258,10 @@ export class LeafWriter {
       await this.#commit(rows.map((row) => this.#rows.remove(row.key)));
       for (const row of rows) {
         if (row.value === null || !decodeLeaf(row.value, entries, 0)) continue;
-        for (const entry of entries) if (entry > 0) this.#live(slotOf(entry), -storedUnitsOf(entry) * unitBytes);
+        const leaf = indexOfKey(row.key);
+        for (const entry of entries) {
+          if (entry > 0) this.#live(slotOf(entry), -storedUnitsOf(entry) * unitBytes, layer, leaf);
+        }
       }
     }
     await this.#commit([this.#rows.remove(countKey(layer.id))]);

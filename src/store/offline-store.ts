@@ -90,9 +90,7 @@ export async function openOffline(
     recovered = load(null);
   }
   const { map, rows } = recovered;
-  const live = (slot: number, bytes: number): void => {
-    recovered.table.addLive(slot, bytes);
-  };
+  const live = recovered.live.change;
   const leaves = new LeafWriter({
     map,
     moves: new LeafMoves({ map, live }),

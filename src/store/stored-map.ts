@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { SegmentTable } from './journal/segment-table.js';
 import type { EngineDependencies } from './engine.js';
+import { LiveBytes } from './live-bytes.js';
 import { BlockMap } from './map/block-map.js';
 import {
   CHECKPOINT_KEY,
@@ -21,6 +22,7 @@ export interface StoredMap {
   /** Open; whoever gets it closes it. */
   readonly rows: MapRows;
   readonly table: SegmentTable;
+  readonly live: LiveBytes;
   readonly map: BlockMap;
   /** null: it is empty, and everything comes from the journal. */
   readonly checkpoint: CheckpointRow | null;
@@ -100,13 +102,12 @@ export function readStoredMap(
   { clock }: Pick<StoredMapDependencies, 'clock'>,
 ): StoredMap {
   const table = new SegmentTable();
+  const live = new LiveBytes(table);
   const map = new BlockMap(
     { cacheBytes: mapCacheBytes },
     {
       rows,
-      live: (slot, bytes) => {
-        table.addLive(slot, bytes);
-      },
+      live: live.change,
       endOfTurn: (callback) => {
         clock.endOfTurn(callback);
       },
@@ -116,7 +117,7 @@ export function readStoredMap(
   for (const row of rows.range(FILTER_KEYS)) map.loadFilter(layerOfKey(row.key), indexOfKey(row.key), row.value);
   for (const row of rows.range(COUNT_KEYS)) map.loadCount(layerOfKey(row.key), decodeCount(row.value));
   const bytes = rows.get(CHECKPOINT_KEY);
-  if (bytes === null) return { rows, table, map, checkpoint: null, rebuilt };
+  if (bytes === null) return { rows, table, live, map, checkpoint: null, rebuilt };
   const checkpoint = decodeCheckpoint(bytes);
   for (const row of rows.range(SEGMENT_KEYS)) table.put(decodeSegment(row.value));
   if (!table.has(checkpoint.slot) || table.generations[checkpoint.slot] !== checkpoint.generation) {
@@ -125,5 +126,5 @@ export function readStoredMap(
   }
   for (const row of rows.range(LAYER_KEYS)) map.addLayer(decodeLayer(row.value));
   table.takeChanged();
-  return { rows, table, map, checkpoint, rebuilt };
+  return { rows, table, live, map, checkpoint, rebuilt };
 }

@@ -13,8 +13,8 @@ import { leafKey } from './map-keys.js';
 import type { MapRows } from './map-rows.js';
 import { readLeaf } from './stored-leaf.js';
 
-/** Told of every byte that becomes live (positive) or dead (negative) in a segment. */
-export type LiveChange = (slot: number, bytes: number) => void;
+/** Told of every byte that becomes live (positive) or dead (negative) in a segment, and of which leaf of which layer. */
+export type LiveChange = (slot: number, bytes: number, layer: Layer, leaf: number) => void;
 
 /**
  * The map of all layers: block index to location. Published changes go into cached leaves; a leaf that is not in
@@ -156,9 +156,10 @@ export class BlockMap {
       const row = this.#rowForChange(layer, leaf, sequence);
       const entries = this.cache.entriesOf(row);
       const base = this.cache.baseOf(row) - leaf * LEAF_BLOCKS;
+      this.#live(slotOf(location), (stop - block) * storedUnits * unitBytes, layer, leaf);
       for (; block < stop; block += 1) {
         const old = entries[base + block];
-        if (old > 0) this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes);
+        if (old > 0) this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes, layer, leaf);
         else layer.mappedBlocks += 1;
         entries[base + block] = next;
         next += step;
@@ -166,7 +167,6 @@ export class BlockMap {
       if (layer.parent !== 0) this.#show(layer, leaf, row, first, stop);
     }
     layer.newest = sequence;
-    this.#live(slotOf(location), count * storedUnits * unitBytes);
   }
 
   /** Publishes a hole. Leaves in which nothing shows are left alone: there is nothing to hide. */
@@ -187,7 +187,7 @@ export class BlockMap {
       for (; block < stop; block += 1) {
         const old = entries[base + block];
         if (old > 0) {
-          this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes);
+          this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes, layer, leaf);
           layer.mappedBlocks -= 1;
         }
         entries[base + block] = HOLE;
@@ -303,7 +303,7 @@ export class BlockMap {
       if (entries[base + n] === UNLOADED) {
         entries[base + n] = old;
       } else if (old > 0) {
-        this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes);
+        this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes, layer, this.cache.leafOf(row));
         layer.mappedBlocks -= 1;
       }
     }
@@ -403,7 +403,7 @@ export class BlockMap {
       if (this.cache.has(row, LeafFlag.DIRTY) || this.cache.has(row, LeafFlag.WRITING)) {
         for (let n = 0; n < LEAF_BLOCKS; n += 1) {
           const entry = entries[base + n];
-          if (entry > 0) this.#live(slotOf(entry), -storedUnitsOf(entry) * unitBytes);
+          if (entry > 0) this.#live(slotOf(entry), -storedUnitsOf(entry) * unitBytes, layer, this.cache.leafOf(row));
         }
       }
       if (this.cache.has(row, LeafFlag.WRITING)) continue;
@@ -421,6 +421,25 @@ export class BlockMap {
     layer.state = 'merging';
     layer.heir = heir.id;
     layer.newest = sequence;
+  }
+
+  /**
+   * Calls `told` with each location that a leaf of a layer counts as live: also with those that were written over while they
+   * were not in memory, which count until the stored leaf is merged in. It should have been prefetched. Throws StoreError
+   * DAMAGED.
+   */
+  countedIn(layer: Layer, leaf: number, told: (location: number) => void): void {
+    const row = layer.leaves.get(leaf);
+    if (row === undefined ? layer.filter.has(leaf) : this.cache.has(row, LeafFlag.PARTIAL)) {
+      const stored = new Float64Array(LEAF_BLOCKS);
+      readLeaf(this.#rows, layer.id, leaf, stored, 0);
+      for (const location of stored) if (location > 0) told(location);
+    }
+    if (row === undefined) return;
+    const base = this.cache.baseOf(row);
+    for (const location of this.cache.entriesOf(row).subarray(base, base + LEAF_BLOCKS)) {
+      if (location > 0) told(location);
+    }
   }
 
   /** Nothing is left of the layer but its name: its heir stands where it stood. */

@@ -45,8 +45,8 @@ export class LeafMoves {
       const to = moved.to[place];
       if (entries[base + n] !== from) continue;
       entries[base + n] = to;
-      this.#live(slotOf(from), -storedUnitsOf(from) * unitBytes);
-      this.#live(slotOf(to), storedUnitsOf(to) * unitBytes);
+      this.#live(slotOf(from), -storedUnitsOf(from) * unitBytes, layer, leaf);
+      this.#live(slotOf(to), storedUnitsOf(to) * unitBytes, layer, leaf);
       this.map.views.moved(leaf, n, from, to);
       changed += 1;
     }
@@ -121,7 +121,7 @@ export class LeafMoves {
   /** A leaf of a merged layer is no longer stored: its row goes, and what nobody shows is dead. */
   takenOver(layer: Layer, { leaf, dead, mapped }: TakenLeaf): void {
     const unitBytes = layer.blockBytes / 64;
-    for (const location of dead) this.#live(slotOf(location), -storedUnitsOf(location) * unitBytes);
+    for (const location of dead) this.#live(slotOf(location), -storedUnitsOf(location) * unitBytes, layer, leaf);
     layer.mappedBlocks -= mapped;
     this.map.forget(layer, leaf);
   }
