@@ -2,18 +2,20 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
+import { FileError } from '../../src/io/file-error.js';
 import { BLOCK } from '../../src/io/record-layout.js';
 import { offsetUnitsOf, slotOf } from '../../src/store/location.js';
 import { segmentName } from '../../src/store/journal/segment-files.js';
 import type { LayerId, PlainBlocks, ResealOptions, ResealOutcome, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
+import { faultyFiles, type Fault } from './faulty-files.js';
 import { CLEAR_TEXT, NumberedBlocks } from './numbered-blocks.js';
-import { MIB, perform, StoreWorld } from './store-world.js';
+import { MIB, perform, StoreWorld, type WorldOptions } from './store-world.js';
 
 const BYTES = 4096;
 
-async function worldOf(store: { capacityBytes?: number } = {}): Promise<StoreWorld> {
-  const world = await StoreWorld.make({ store: { segmentBytes: MIB, mapCacheBytes: MIB, ...store } });
+async function worldOf(store: { capacityBytes?: number } = {}, more: WorldOptions = {}): Promise<StoreWorld> {
+  const world = await StoreWorld.make({ store: { segmentBytes: MIB, mapCacheBytes: MIB, ...store }, ...more });
   onTestFinished(() => world.destroy());
   await world.open();
   return world;
@@ -208,6 +210,62 @@ describe('the resealer', () => {
     expect(await reseal(volume, [1], 2, { own })).toMatchObject({ gone: [1], sharedWith: [] });
     expect(await keysInUse(world)).toEqual([2]);
     await content.check(volume);
+  });
+
+  it('comes back to what it left to a clone that goes meanwhile', async () => {
+    const world = await worldOf();
+    const size = 8 * MIB;
+    const layer = await world.manager.createLayer(BYTES, size);
+    const volume = openWith(world, layer, [1]);
+    const content = new NumberedBlocks(size / BYTES, 1);
+    await content.fill(volume);
+    await world.manager.freeze([layer]);
+    const then = content.shows.slice();
+    const clone = await world.manager.createLayer(BYTES, size, layer);
+    await content.fill(volume);
+    await rekey(volume, [1, 2]);
+    const drops: Promise<void>[] = [];
+    const outcome = await reseal(volume, [1], 2, {
+      own: () => [layer],
+      told: () => {
+        if (drops.length === 0) drops.push(world.manager.dropLayer(clone));
+      },
+    });
+    await Promise.all(drops);
+    expect(outcome).toMatchObject({ gone: [1], sharedWith: [] });
+    expect(await keysInUse(world)).toEqual([2]);
+    await content.check(openWith(world, layer, [2], undefined, true), then);
+    await content.check(volume);
+  });
+
+  it('asks anew whose layers are when the store was reopened, since one that was lost may be a clone now', async () => {
+    let isFailing = false;
+    const fault: Fault = (call, path) => {
+      if (!isFailing || !call.startsWith('append') || !path.includes('segment-')) return null;
+      isFailing = false;
+      return new FileError('injected', { code: 'IO', path, errno: 'EIO' });
+    };
+    const world = await worldOf({}, { files: (real) => faultyFiles(real, fault) });
+    const layer = await world.manager.createLayer(BYTES, 4 * MIB);
+    const volume = openWith(world, layer, [1]);
+    const content = new NumberedBlocks((4 * MIB) / BYTES, 1);
+    await content.fill(volume);
+    await world.manager.freeze([layer]);
+    const clone = await world.manager.createLayer(BYTES, 4 * MIB, layer);
+    await rekey(volume, [1, 2]);
+    const first = world.store.engine;
+    const failed: Promise<unknown>[] = [];
+    const outcome = await reseal(volume, [1], 2, {
+      own: () => (world.store.engine === first ? [layer, clone] : [layer]),
+      told: () => {
+        if (failed.length > 0) return;
+        isFailing = true;
+        failed.push(content.write(volume, 0, 1).catch(() => undefined));
+      },
+    });
+    await Promise.all(failed);
+    expect(world.store.engine).not.toBe(first);
+    expect(outcome).toMatchObject({ gone: [], sharedWith: [clone] });
   });
 
   it('leaves a block that is damaged where it is, says so, and keeps its key', async () => {

@@ -77,13 +77,13 @@ class Stopped extends Error {}
  *
  * Why a leaf that was passed stays so: new writes use the present key; the cleaner copies blocks as they are, and those of
  * such a leaf are under it already; a merge moves entries to a younger layer, whose turn comes later. Layers that others show
- * as well are left as they are. One slice at a time, while the cleaner waits, and the other way round.
+ * as well are left as they are; should nobody show them any more at the end, all is looked at once more. One slice at a time, while the cleaner waits, and the other way round.
  */
 export class Resealer {
   readonly #options: ResealOptions;
   readonly #io: ResealDependencies;
   readonly #numbers: ReadonlySet<number>;
-  /** A layer that was the volume's never becomes another's. */
+  /** Of one pass: while the store is open, a layer that was the volume's never becomes another's. */
   readonly #own = new Set<number>();
   readonly #moved = new MovedBlocks();
   #plainAt = new Int32Array(0);
@@ -125,24 +125,32 @@ export class Resealer {
     const { files, checksums } = this.#io;
     const { layers } = engine.map;
     this.#reader = new BlockReader({ files, checksums, segmentFiles: engine.segmentFiles, table: engine.table });
-    this.#sealedBlocks = this.#badBlocks = this.#lookedBytes = 0;
+    this.#badBlocks = this.#lookedBytes = 0;
     this.#kept.clear();
+    // A layer that was lost with the store of before may be another's now.
+    this.#own.clear();
     this.#totalBytes = this.#layersFrom(engine, 0).reduce(
       (sum, layer) => sum + layer.mappedBlocks * layer.blockBytes,
       0,
     );
+    let isPassedOver = false;
     for (let id = 0; ;) {
       this.#demand();
       const layer = this.#layersFrom(engine, id).at(0);
       if (layer === undefined) break;
       id = layer.id + 1;
-      if (strangersOf(layers, layer, this.#own).length > 0) continue;
+      if (strangersOf(layers, layer, this.#own).length > 0) {
+        isPassedOver = true;
+        continue;
+      }
       if (layer.damage === '') await this.#layer(engine, cleaner, layer);
       else this.#keepAll();
     }
     await engine.checkpointer.run();
     this.#demand();
     const shared = this.#sharedWith(engine);
+    // Who showed what was passed over has gone meanwhile: nothing is known of it.
+    if (isPassedOver && shared.length === 0) return this.#pass(engine, cleaner);
     const gone = shared.length > 0 ? [] : [...this.#numbers].filter((number) => !this.#kept.has(number));
     if (!gone.includes(PLAIN_KEY_NUMBER)) return this.#outcome(gone, shared, 0);
     const heldSegments = await new PlainSegments({
