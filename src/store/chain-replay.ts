@@ -41,6 +41,8 @@ export interface ReplayedChain {
   readonly replay: Replay;
   /** Layers that are refused. */
   readonly refused: number;
+  /** Where the chain leaves segments, by slot, of which their successors' headers do not say it: those were lost. */
+  readonly cuts: ReadonlyMap<number, number>;
 }
 
 export interface ChainReplayDependencies extends Pick<EngineDependencies, 'files' | 'checksums' | 'log'> {
@@ -85,7 +87,8 @@ export class ChainReplay {
         });
     };
     const replay = new Replay({ map: stored.map, log, makeRoom });
-    if (start === null) return { survey, result: null, replay, refused: replay.finish().length };
+    const cuts = new Map<number, number>();
+    if (start === null) return { survey, result: null, replay, refused: replay.finish().length, cuts };
     const { segment, offset, sequence } = start;
     if (sequence > 1 && stored.checkpoint === null) {
       replay.gap(1, sequence, segment.slot, offset, '');
@@ -97,8 +100,15 @@ export class ChainReplay {
         walked.add(slot);
         return replay.record(record, slot, at, payloadDamaged);
       },
-      gap: replay.gap.bind(replay),
-      headerLost: (lost, predecessor, nextSequence) => this.#rewriteHeader(lost, predecessor, nextSequence),
+      gap: (from, to, slot, offset, unread) => {
+        // Where its records end is not known then.
+        cuts.delete(slot);
+        replay.gap(from, to, slot, offset, unread);
+      },
+      headerLost: (lost, predecessor, nextSequence) => {
+        cuts.set(predecessor.slot, predecessor.cut);
+        return this.#rewriteHeader(lost, predecessor, nextSequence);
+      },
     });
     const stranded = await strandedSegment(survey, result, scan.durableUpTo.bind(scan));
     scan.demandRead(result.last, result.cut, result.segments);
@@ -118,7 +128,7 @@ export class ChainReplay {
     }
     // What was replayed becomes durable before anything is built on it: a later power loss must not take it back.
     for (const each of result.segments) await this.#sync(each.slot);
-    return { survey, result, replay, refused: refused.length };
+    return { survey, result, replay, refused: refused.length, cuts };
   }
 
   #scan(candidates: readonly Candidate[], fresh?: FreshPages): JournalScan {
@@ -195,13 +205,14 @@ function oldestProven(used: readonly Candidate[]): Candidate {
 }
 
 /** Settles the segment table: the walked chain stays, everything that was ready or cut off is free. */
-export function settleSegments(table: SegmentTable, { survey, result }: ReplayedChain): void {
+export function settleSegments(table: SegmentTable, { survey, result, cuts: known }: ReplayedChain): void {
   const segments = result?.segments ?? [];
   const cuts = new Map<number, number>();
   for (const [n, segment] of segments.entries()) {
     const next = segments.at(n + 1);
     const header = survey.candidates.find((candidate) => candidate.segment.slot === next?.slot)?.header;
-    cuts.set(segment.slot, next === undefined ? (result?.cut ?? 0) : (header?.predecessor?.cut ?? 0));
+    const end = next === undefined ? result?.cut : (header?.predecessor?.cut ?? known.get(segment.slot));
+    cuts.set(segment.slot, end ?? 0);
   }
   const recent = new Set(survey.candidates.map((candidate) => candidate.segment.slot));
   for (const slot of recent) {
