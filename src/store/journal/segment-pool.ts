@@ -229,9 +229,11 @@ export class SegmentPool {
       await files.syncDirectory(this.#directory);
     } catch (thrown) {
       // Whatever part was allocated goes back, so that failing to make a segment does not eat the rest of the disk.
-      // The file of a free slot counts as one without any from then on.
-      await files.truncate(file, 0).catch(() => undefined);
-      if (recycled) this.#removed.add(slot);
+      // The file of a free slot counts as one without any from then on. First the row: what a start takes for a part of the
+      // chain, or for moved blocks, has to be whole.
+      const isFree = !recycled || (await this.#isRegistered(table.row(slot)));
+      if (isFree) await files.truncate(file, 0).catch(() => undefined);
+      if (recycled && isFree) this.#removed.add(slot);
       // Nothing of it was in use, so nothing is lost: the next try begins with a file of which no failure is remembered.
       await segmentFiles.forget(slot).catch(() => undefined);
       throw thrown;
@@ -262,6 +264,14 @@ export class SegmentPool {
     }
     if (exists && recycled) this.#written.add(slot);
     return slot;
+  }
+
+  /** Tries to make a row durable; whether it is. */
+  #isRegistered(row: SegmentRow): Promise<boolean> {
+    return this.#io.register(row).then(
+      () => true,
+      () => false,
+    );
   }
 
   async #countFiles(): Promise<void> {
