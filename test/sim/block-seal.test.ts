@@ -60,7 +60,7 @@ describe('the kernels of the simulated world', () => {
         const out = new Uint8Array(blockBytes).fill(1);
         rows.destinations.push(out);
         rows.add(3, block.offset, block.storedBytes, generation, blockIndex, ring, 0, 0, blockBytes);
-        return [openBlock(openRowOf(rows, 0), Buffer.from(bytes), keys, sum, true), out];
+        return [openBlock(openRowOf(rows, 0, keys), Buffer.from(bytes), keys, sum, true), out];
       };
       expect(open(77, index)).toEqual([OpenStatus.OK, part]);
       expect(open(76, index)[0]).toBe(OpenStatus.GENERATION);

@@ -7,7 +7,7 @@ import { createCipheriv, createDecipheriv } from 'node:crypto';
 import type { Checksums } from '../../src/io/block-keys.js';
 import { OPEN_INTS, OPEN_NUMBERS, OpenStatus, type OpenBatch } from '../../src/io/open-batch.js';
 import { BLOCK_INTS, BLOCK_NUMBERS, RECORD_INTS, type SealBatch } from '../../src/io/seal-batch.js';
-import type { SealingKey, SimulatedKeys } from './simulated-keys.js';
+import type { Keyring, SealingKey, SimulatedKeys } from './simulated-keys.js';
 
 const PAGE_BYTES = 4096;
 const BLOCK_HEADER_BYTES = 64;
@@ -145,18 +145,18 @@ export interface OpenRow {
   readonly storedBytes: number;
   readonly generation: number;
   readonly index: number;
-  readonly keyring: number;
+  readonly keyring: Keyring;
   readonly destination: Uint8Array;
 }
 
-export function openRowOf(batch: OpenBatch, row: number): OpenRow {
+export function openRowOf(batch: OpenBatch, row: number, keys: SimulatedKeys): OpenRow {
   const [file, destination, at, keyring, plainBytes, storedBytes] = batch.ints.subarray(
     row * OPEN_INTS,
     (row + 1) * OPEN_INTS,
   );
   const [offset, index, generation] = batch.numbers.subarray(row * OPEN_NUMBERS, (row + 1) * OPEN_NUMBERS);
   const target = batch.destinations[destination].subarray(at, at + plainBytes);
-  return { file, offset, storedBytes, generation, index, keyring, destination: target };
+  return { file, offset, storedBytes, generation, index, keyring: keys.keyring(keyring), destination: target };
 }
 
 /** Opens one block that was read; its status. Whatever is not proven leaves zeros behind. */
@@ -180,7 +180,7 @@ function prove(row: OpenRow, sealed: Buffer, keys: SimulatedKeys, sum: Crc, same
   const number = sealed.readUInt32LE(44);
   const plain = flags === FLAG_PLAIN;
   if ((flags & ~FLAG_PLAIN) !== 0 || plain !== (number === 0)) return OpenStatus.HEADER;
-  const keyring = keys.keyring(row.keyring);
+  const { keyring } = row;
   if (plain && !keyring.allowPlain) return OpenStatus.KEY;
   if (sealed[55] !== Math.log2(plainBytes) || sealed.readUInt32LE(56) !== plainBytes) return OpenStatus.HEADER;
   const more = additionalData(row.index, flags, plainBytes);

@@ -6,6 +6,7 @@ import { blocksOf, Violation, type Expectations, type Pending } from './expectat
 import type { LayerHistory } from './journal-history.js';
 import type { SimulatedMachine } from './simulated-machine.js';
 import type { Trace } from './trace.js';
+import { headKeysOf, type KeyRow } from './volume-keys.js';
 
 /** The store believes a full disk for a second before it asks again. */
 const FULL_BELIEVED_MS = 2500;
@@ -18,6 +19,8 @@ export interface ClientsWorld {
   /** Looks whether the store has reopened: everything that is checked must be checked against what it went on from. */
   readonly notice: () => void;
   readonly count: (kind: string) => void;
+  /** The keys that a volume has now. */
+  readonly keysOf: (layer: LayerHistory) => KeyRow;
 }
 
 /** The data of a write: no two places of no two writes hold the same, but for some blocks of zeros. */
@@ -73,16 +76,13 @@ export class Clients {
   }
 
   /** Opens the head of a volume, or a frozen layer. */
-  open({ id, frozen, birth }: LayerHistory): VolumeHandle {
-    const { machine } = this.#world;
+  open(layer: LayerHistory): VolumeHandle {
+    const { machine, keysOf } = this.#world;
+    const { id, frozen, birth } = layer;
     const epoch = (this.epochs.get(birth.volume) ?? 0) + 1;
     this.epochs.set(birth.volume, epoch);
-    // Every third family is not encrypted. Clones have the key of what they show; secrets follow from its number, so that a
-    // restored disk can be opened.
-    const key = birth.root;
-    const keys = key % 3 === 0 ? [] : [{ number: key, secret: new Uint8Array(32).fill(key * 7 + 1) }];
     const volumeId = `volume-${birth.volume}`;
-    const handle = machine.manager!.open({ volumeId, layer: id as LayerId, epoch, keys });
+    const handle = machine.manager!.open({ volumeId, layer: id as LayerId, epoch, ...headKeysOf(keysOf(layer)) });
     (frozen ? this.snapshots : this.handles).set(id, handle);
     return handle;
   }
@@ -200,11 +200,15 @@ export class Clients {
     return this.submit(Operation.WRITE, layer, offset, length, fua ? RequestFlag.FUA : 0, dataOf(seed, length));
   }
 
-  /** Reads everything that was ever written, and a bit of what was not. Answers are checked as every answer is. */
-  async readAll(random: SeededRandom): Promise<(DeviceFault | null)[]> {
+  /**
+   * Reads everything that was ever written, and a bit of what was not, of all that is open or of some layers. Answers are
+   * checked as every answer is.
+   */
+  async readAll(random: SeededRandom, only?: ReadonlySet<number>): Promise<(DeviceFault | null)[]> {
     const reads: Promise<DeviceFault | null>[] = [];
     const { history } = this.#world.expectations();
     for (const [layer, handle] of [...this.handles, ...this.snapshots]) {
+      if (only?.has(layer) === false) continue;
       const known = history.layers.get(layer);
       if (known === undefined) continue;
       const { blockBytes, sizeBytes } = handle;

@@ -1,6 +1,7 @@
 import type { LayerSummary } from '../../src/volume/volume-host.js';
 import { Violation } from './expectations.js';
-import type { JournalHistory } from './journal-history.js';
+import type { JournalHistory, LayerHistory } from './journal-history.js';
+import { VolumeKeys, type KeyRow } from './volume-keys.js';
 
 /**
  * What the control plane has recorded: each volume's head, as far as the store has answered. What a crash or a failure left
@@ -12,10 +13,17 @@ export class ControlPlane {
   /** A verb has failed: it may have happened all the same. */
   uncertain = false;
 
+  constructor(readonly keys = new VolumeKeys()) {}
+
   copy(): ControlPlane {
-    const copy = new ControlPlane();
+    const copy = new ControlPlane(this.keys.copy());
     for (const [volume, head] of this.#heads) copy.#heads.set(volume, head);
     return copy;
+  }
+
+  /** The keys of the volume of a layer. A clone is opened before it is frozen: its first layer is the one that has a parent. */
+  keysOf({ birth }: LayerHistory, history: JournalHistory): KeyRow {
+    return this.keys.rowOf(birth, birth.follows ? undefined : history.layers.get(birth.parent)?.birth);
   }
 
   record(volume: number, head: number): void {

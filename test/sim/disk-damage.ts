@@ -8,7 +8,7 @@ import type { SimulatedNode } from './simulated-node.js';
 
 const BLOCK_HEADER_BYTES = 64;
 const MAP_PATH = '/node/map';
-const JOURNAL_PATH = '/node/journal';
+export const JOURNAL_PATH = '/node/journal';
 
 interface Victim {
   readonly layer: number;
@@ -18,11 +18,52 @@ interface Victim {
   readonly older: Place | null;
 }
 
-/** Changes some of what the disk holds, in records up to `covered`. False when there is nothing to change. */
-export function damageDisk(step: Extract<Step, { kind: 'damage' }>, node: SimulatedNode, covered: number): boolean {
+/** What a damage has come to. */
+export interface Damaged {
+  /** Sealed blocks that somebody shows and that are not what they were. */
+  readonly places: readonly Place[];
+  /** Rows of the map may be damaged: then blocks are that nobody has touched. */
+  readonly map: boolean;
+  /** Whether what lies there is what it was. */
+  readonly isWhole: (place: Place) => boolean;
+}
+
+/** Changes some of what the disk holds, in records up to `covered`. null when there is nothing to change. */
+export function damageDisk(
+  step: Extract<Step, { kind: 'damage' }>,
+  node: SimulatedNode,
+  covered: number,
+): Damaged | null {
+  const { disk } = node.machine;
+  const paths = [...disk.directory(JOURNAL_PATH).names.keys()].sort().map((name) => join(JOURNAL_PATH, name));
+  const wholeBytes = (path: string): Uint8Array => {
+    const file = disk.file(path);
+    const bytes = new Uint8Array(file.sizeBytes);
+    file.read(0, bytes, 0, bytes.length);
+    return bytes;
+  };
+  const before = new Map(paths.map((path) => [path, wholeBytes(path)]));
+  const victims = victimsOf(node, covered);
+  if (!change(step, node, covered, victims)) return null;
+  const isWhole = ({ path, offset, storedBytes }: Place): boolean => {
+    const file = disk.file(path);
+    const bytes = new Uint8Array(storedBytes);
+    file.read(offset, bytes, 0, storedBytes);
+    const old = before.get(path)?.subarray(offset, offset + storedBytes) ?? bytes;
+    return file.readable(offset, storedBytes) && Buffer.compare(bytes, old) === 0;
+  };
+  const places = victims.map(({ place }) => place).filter((place) => !isWhole(place));
+  return { places, map: step.what === 'map row', isWhole };
+}
+
+function change(
+  step: Extract<Step, { kind: 'damage' }>,
+  node: SimulatedNode,
+  covered: number,
+  victims: readonly Victim[],
+): boolean {
   const random = new SeededRandom(step.seed);
   const { disk } = node.machine;
-  const victims = victimsOf(node, covered);
   const flip = (file: SectorFile, offset: number): void => {
     const byte = new Uint8Array(1);
     file.read(offset, byte, 0, 1);

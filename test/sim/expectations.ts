@@ -60,6 +60,8 @@ export class Expectations {
   openings = 0;
   /** Told when a volume's head is another layer. */
   onMoved: (from: number, to: number) => void = () => undefined;
+  /** Told when the journal goes on at a record: what stood there and behind it never happened. */
+  onRewound: (sequence: number) => void = () => undefined;
   /** Newest record that the last start has found. */
   #found = 0;
 
@@ -93,6 +95,18 @@ export class Expectations {
     const problem = this.history.add(entry);
     if (problem !== '') throw new Violation(`the journal: ${problem}`);
     for (const { head, child } of entry.pairs) this.#move(head, child);
+  }
+
+  /** Blocks are about to be sealed anew beside the journal: each is what a layer holds, or held when it was read. */
+  relocating(entry: JournalEntry): void {
+    const layer = this.history.layers.get(entry.layer);
+    for (const { block, content } of entry.changes) {
+      const known = layer
+        ?.versions(block)
+        .some((version) => version.content !== null && sameBytes(content!, version.content, 0));
+      if (known === true) continue;
+      throw new Violation(`block ${block} of layer ${entry.layer} is sealed anew with bytes that it does not hold`);
+    }
   }
 
   /** What was asked of one layer is asked of another. */
@@ -153,6 +167,7 @@ export class Expectations {
       request.seen = Math.min(request.seen, sequence - 1);
     }
     this.history.rewind(sequence);
+    this.onRewound(sequence);
     this.#found = sequence - 1;
     // Recovery makes durable what it has found.
     this.durable = sequence - 1;

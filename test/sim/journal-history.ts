@@ -4,7 +4,7 @@
  */
 import type { SealedRecord } from './block-seal.js';
 
-const KIND = { WRITE: 1, HOLE: 2, BARRIER: 4, OPEN: 5, MERGE: 6, DROP: 7, PAD: 8 } as const;
+const KIND = { WRITE: 1, HOLE: 2, RELOCATE: 3, BARRIER: 4, OPEN: 5, MERGE: 6, DROP: 7, PAD: 8 } as const;
 
 /** What a block held from a journal sequence on. */
 export interface Version {
@@ -154,6 +154,15 @@ export interface JournalEntry {
   readonly changes: readonly BlockChange[];
 }
 
+/** Records of moved blocks are in segments beside the journal, whatever else is in the same append. */
+export function isBesideJournal(records: readonly SealedRecord[]): boolean {
+  return records.length > 0 && kindOf(records[0].header) === KIND.RELOCATE;
+}
+
+function kindOf(header: Uint8Array): number {
+  return new DataView(header.buffer, header.byteOffset, header.byteLength).getUint16(6, true);
+}
+
 export function decodeEntry(path: string, record: SealedRecord): JournalEntry {
   const { header } = record;
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
@@ -162,11 +171,14 @@ export function decodeEntry(path: string, record: SealedRecord): JournalEntry {
   const log2 = view.getUint32(68, true);
   const changes: BlockChange[] = [];
   let next = 0;
-  if (kind === KIND.WRITE || kind === KIND.HOLE) {
+  if (kind === KIND.WRITE || kind === KIND.HOLE || kind === KIND.RELOCATE) {
     for (let n = 0; n < view.getUint32(60, true); n += 1) {
       const at = 96 + 16 * n;
       const first = u64(at);
-      const zeros = (view.getUint32(at + 12, true) & 1) !== 0;
+      const flags = view.getUint32(at + 12, true);
+      // Of a RELOCATE every other row says where the blocks of the one before it lay.
+      if ((flags & 2) !== 0) continue;
+      const zeros = (flags & 1) !== 0;
       for (let block = first; block < first + view.getUint32(at + 8, true); block += 1) {
         if (zeros) changes.push({ block, content: null, place: null });
         else {

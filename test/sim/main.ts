@@ -1,7 +1,7 @@
 /** `npm run sim`: the simulated world from the command line. Exit status 0: every promise held. */
 import { randomInt } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
-import { makeScript, type Script } from './script.js';
+import { makeScript, SEED_WITH_KEYS, type Script } from './script.js';
 import { shrink } from './shrink.js';
 import { parseSimOptions, USAGE, type SimOptions } from './sim-options.js';
 import { Simulation, type Outcome } from './simulation.js';
@@ -55,7 +55,7 @@ async function main(options: SimOptions): Promise<void> {
   }
   let nextLineMs = startMs + PROGRESS_MS;
   while (seconds() < options.minutes * 60) {
-    await runSeed(randomInt(1, 2 ** 32), options);
+    await runSeed(randomInt(1, 2 * SEED_WITH_KEYS), options);
     if (performance.now() < nextLineMs) continue;
     nextLineMs = performance.now() + PROGRESS_MS;
     console.log(totals.line(seconds()));

@@ -23,6 +23,7 @@ import { Store } from '../../src/store/store.js';
 import { WriteQueue } from '../../src/store/write-queue.js';
 import { RangeLock } from '../../src/volume/range-lock.js';
 import { CLEANER_SABOTAGES } from './cleaner-sabotages.js';
+import { KEY_SABOTAGES } from './key-sabotages.js';
 import { altered, replaced } from './sabotage-tools.js';
 import type { Sabotage } from './simulated-machine.js';
 
@@ -37,6 +38,7 @@ const LEAF_INDEX_AT = 7;
 
 export const SABOTAGES: readonly Sabotage[] = [
   ...CLEANER_SABOTAGES,
+  ...KEY_SABOTAGES,
   {
     name: 'fdatasync does nothing',
     caughtBy: 1,

@@ -5,6 +5,8 @@ const KIB = 1024;
 const MIB = 1024 * 1024;
 /** Disk that the map's reserve takes before anything else. */
 const RESERVE_BYTES = 64 * MIB;
+/** From this seed on, scripts change keys, seal anew and scrub as well; else they are those of the seeds so much below. */
+export const SEED_WITH_KEYS = 2 ** 32;
 
 /** How often a process dies while it starts, and whether the power goes with it. */
 export interface Death {
@@ -59,6 +61,11 @@ export type Action =
       readonly lengthBytes: number;
       readonly write: boolean;
     }
+  /** `encrypt`: under a new key from here on; else not encrypted any more. */
+  | { readonly kind: 'rekey'; readonly volume: number; readonly encrypt: boolean; readonly wait: boolean }
+  /** `end`: one that runs is ended. */
+  | { readonly kind: 'reseal'; readonly volume: number; readonly end: boolean; readonly wait: boolean }
+  | { readonly kind: 'scrub'; readonly volume: number; readonly bytesPerSecond: number; readonly wait: boolean }
   | { readonly kind: 'compare'; readonly quiet: boolean }
   | { readonly kind: 'checkpoint'; readonly wait: boolean }
   | { readonly kind: 'stop'; readonly power: boolean; readonly deaths: readonly Death[] }
@@ -88,6 +95,8 @@ export interface ScriptOptions {
 export interface Script {
   readonly seed: number;
   readonly options: ScriptOptions;
+  /** It changes keys, seals anew and scrubs. */
+  readonly keys: boolean;
   readonly steps: readonly Step[];
 }
 
@@ -148,7 +157,37 @@ export function makeScript(seed: number, length: number): Script {
   // Drawn by itself: what a seed does otherwise stays the same. Without a cleaner nothing would come back under a limit.
   const limits = new SeededRandom(seed ^ 0x2545f491);
   const journalBytes = !damage && limits.below(3) === 0 ? (24 + limits.below(40)) * MIB : Number.POSITIVE_INFINITY;
-  return { seed, options: { ...options, journalBytes, cleaning: !damage }, steps };
+  const keys = seed >= SEED_WITH_KEYS;
+  return {
+    seed,
+    options: { ...options, journalBytes, cleaning: !damage },
+    keys,
+    steps: keys ? withKeySteps(steps, seed, !damage) : steps,
+  };
+}
+
+/** The same steps, with others between them that have a randomness of their own. Blocks stay where they are without `cleaning`. */
+function withKeySteps(steps: readonly Step[], seed: number, cleaning: boolean): Step[] {
+  const random = new SeededRandom(seed ^ 0x3c6ef372);
+  const mixed: Step[] = [];
+  for (const step of steps) {
+    while (random.below(11) === 0) {
+      const action = keyAction(random);
+      const own = { id: steps.length + mixed.length, seed: 1 + random.below(2 ** 31 - 2) };
+      if (cleaning || action.kind !== 'reseal') mixed.push({ ...action, ...own });
+    }
+    mixed.push(step);
+  }
+  return mixed;
+}
+
+function keyAction(random: SeededRandom): Action {
+  const choice = random.below(10);
+  const volume = random.below(65_536);
+  const wait = random.below(3) === 0;
+  if (choice < 4) return { kind: 'rekey', volume, encrypt: random.below(4) > 0, wait };
+  if (choice < 8) return { kind: 'reseal', volume, end: random.below(12) === 0, wait };
+  return { kind: 'scrub', volume, bytesPerSecond: 2 ** (17 + random.below(12)), wait };
 }
 
 function create(random: SeededRandom): Action {
@@ -233,11 +272,14 @@ function randomAction(random: SeededRandom): Action {
         restart: (['no', 'kill', 'stop'] as const)[random.below(3)],
       };
     case 'damage':
+    case 'rekey':
+    case 'reseal':
+    case 'scrub':
     case 'image':
     case 'restore':
     case 'settle':
     case 'verify':
-      return { kind: kind === 'damage' ? 'verify' : kind };
+      return { kind: kind === 'image' || kind === 'restore' || kind === 'settle' ? kind : 'verify' };
   }
 }
 

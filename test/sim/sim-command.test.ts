@@ -19,8 +19,8 @@ describe('npm run sim', () => {
   });
 
   it.each([
-    [['--seed', 'x'], '--seed takes a whole number from 1 to 4294967295, not "x"'],
-    [['--seed', '0'], '--seed takes a whole number from 1 to 4294967295, not "0"'],
+    [['--seed', 'x'], '--seed takes a whole number from 1 to 8589934591, not "x"'],
+    [['--seed', '0'], '--seed takes a whole number from 1 to 8589934591, not "0"'],
     [['--steps', '1e3'], '--steps takes a whole number from 1 to 100000, not "1e3"'],
     [['--minutes', '-1'], "'--minutes' argument is ambiguous"],
     [['--minutes=0'], '--minutes takes a number above 0 and up to 10000, not "0"'],

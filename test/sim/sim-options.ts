@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { SEED_WITH_KEYS } from './script.js';
 
 /** What `npm run sim` was asked for. */
 export interface SimOptions {
@@ -12,7 +13,7 @@ export interface SimOptions {
 
 export const USAGE = `usage: npm run sim -- [--seed N] [--steps M] [--minutes T] [--no-shrink] [--trace]
 
-  --seed N      run this one seed (1 to 4294967295)
+  --seed N      run this one seed (1 to 8589934591; from 4294967296 on with changes of keys and scrubs)
   --steps M     steps of each run (1 to 100000; 400 unless said otherwise)
   --minutes T   without --seed: run fresh seeds for so long (more than 0, at most 10000; 1 unless said otherwise)
   --no-shrink   do not look for the shortest trace that still fails
@@ -20,7 +21,7 @@ export const USAGE = `usage: npm run sim -- [--seed N] [--steps M] [--minutes T]
 
 const STEPS_DEFAULT = 400;
 const STEPS_MAX = 100_000;
-const SEED_MAX = 2 ** 32 - 1;
+const SEED_MAX = 2 * SEED_WITH_KEYS - 1;
 const MINUTES_MAX = 10_000;
 
 /** Reads the arguments; a string says what is wrong with them, 'help' asks for the usage. */

@@ -6,8 +6,9 @@ import { OpenStatus, type OpenBatch } from '../../src/io/open-batch.js';
 import type { SealBatch } from '../../src/io/seal-batch.js';
 import { SECTOR_BYTES } from '../base/power-cut.js';
 import type { SeededRandom } from '../base/seeded-random.js';
-import { openBlock, openRowOf, sealBatch, type OpenRow, type SealedRecord } from './block-seal.js';
+import { openBlock, openRowOf, sealBatch, type OpenRow, type SealedBatch, type SealedRecord } from './block-seal.js';
 import type { FaultCall, FaultPlan } from './fault-plan.js';
+import { isBesideJournal } from './journal-history.js';
 import type { SectorFile } from './sector-file.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 import type { SimulatedKeys } from './simulated-keys.js';
@@ -20,8 +21,9 @@ const ENOSPC = -28;
 /** Sees every append before a byte of it is in a file. */
 export interface AppendWitness {
   sealed(path: string, records: readonly SealedRecord[]): void;
+  /** An append to the journal has ended. */
   appended(status: number): void;
-  /** An fdatasync of a file that holds appends of this process has failed. */
+  /** An fdatasync of a file that holds appends of this process to the journal has failed. */
   syncFailed(path: string): void;
   /** Somebody broke a rule of the interface. */
   misuse(what: string): void;
@@ -300,10 +302,10 @@ export class SimulatedFiles implements Files {
     return this.#call(null, 'read ahead in', this.#of(file).path, () => undefined);
   }
 
-  #append(open: OpenFile, offset: number, batch: SealBatch): number {
-    const { faults, witness, keys, checksums } = this.#world;
-    const { bytes, records } = sealBatch(batch, offset, keys, checksums);
-    open.appends += 1;
+  #append(open: OpenFile, offset: number, { bytes, records }: SealedBatch): number {
+    const { faults, witness } = this.#world;
+    const beside = isBesideJournal(records);
+    if (!beside) open.appends += 1;
     witness.sealed(open.path, records);
     const errno = faults.take('append');
     let status = errno;
@@ -315,15 +317,15 @@ export class SimulatedFiles implements Files {
         status = ENOSPC;
       }
     }
-    witness.appended(status);
+    if (!beside) witness.appended(status);
     return status;
   }
 
   appendNow(file: FileId, offset: number, batch: SealBatch): number {
-    const { process } = this.#world;
+    const { process, keys, checksums } = this.#world;
     process.step();
     if (process.dead) return EIO;
-    const status = this.#append(this.#of(file), offset, batch);
+    const status = this.#append(this.#of(file), offset, sealBatch(batch, offset, keys, checksums));
     process.step();
     return process.dead ? EIO : status;
   }
@@ -333,15 +335,16 @@ export class SimulatedFiles implements Files {
     process.step();
     if (process.dead) return;
     const open = this.#of(file);
+    // With the keys of now: they may be let go of while the kernel has them.
+    const sealed = sealBatch(batch, offset, keys, checksums);
     const part = (): void => {
-      const { bytes, records } = sealBatch(batch, offset, keys, checksums);
-      witness.sealed(open.path, records);
-      this.#putPart(open, offset, bytes);
+      witness.sealed(open.path, sealed.records);
+      this.#putPart(open, offset, sealed.bytes);
     };
     process.underway.set(part, `append to ${open.path}`);
     time.schedule(this.#latencyMs(true), process, () => {
       process.underway.delete(part);
-      const status = this.#append(open, offset, batch);
+      const status = this.#append(open, offset, sealed);
       process.step();
       if (!process.dead) done(status);
     });
@@ -355,18 +358,20 @@ export class SimulatedFiles implements Files {
         batch.status[row] = OpenStatus.MISS;
         misses += 1;
       } else {
-        batch.status[row] = this.#openRow(openRowOf(batch, row));
+        batch.status[row] = this.#openRow(openRowOf(batch, row, this.#world.keys));
       }
     }
     return misses;
   }
 
   openLater(batch: OpenBatch, done: () => void): void {
-    const { process, time } = this.#world;
+    const { process, time, keys } = this.#world;
     if (process.dead) return;
+    // With the keyrings of now, as appends are sealed.
+    const rows = Array.from({ length: batch.count }, (_, row) => openRowOf(batch, row, keys));
     time.schedule(this.#latencyMs(false), process, () => {
-      for (let row = 0; row < batch.count; row += 1) {
-        if (batch.status[row] === OpenStatus.MISS) batch.status[row] = this.#openRow(openRowOf(batch, row));
+      for (const [n, row] of rows.entries()) {
+        if (batch.status[n] === OpenStatus.MISS) batch.status[n] = this.#openRow(row);
       }
       done();
     });

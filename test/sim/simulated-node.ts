@@ -4,7 +4,7 @@ import { StoreError } from '../../src/store/store-error.js';
 import type { SealedRecord } from './block-seal.js';
 import { Clients } from './clients.js';
 import { Expectations, Violation } from './expectations.js';
-import { decodeEntry, type LayerHistory } from './journal-history.js';
+import { decodeEntry, isBesideJournal, type LayerHistory } from './journal-history.js';
 import { ControlPlane } from './control-plane.js';
 import { checkLayers } from './layer-checks.js';
 import { NonceLedger } from './nonce-ledger.js';
@@ -80,12 +80,14 @@ export class SimulatedNode {
       report: (thrown) => this.report(thrown),
       notice: () => this.notice(),
       count: (kind) => this.count(kind),
+      keysOf: (layer) => this.control.keysOf(layer, this.expectations.history),
     });
     this.#tellMoves();
   }
 
   #tellMoves(): void {
     this.expectations.onMoved = (from, to) => this.clients.moved(from, to);
+    this.expectations.onRewound = (sequence) => this.control.keys.rewind(sequence);
   }
 
   report(thrown: unknown): void {
@@ -111,12 +113,17 @@ export class SimulatedNode {
 
   #sealed(path: string, records: readonly SealedRecord[]): void {
     this.notice();
+    const beside = isBesideJournal(records);
     for (const record of records) {
       for (const { key, epoch, counter } of record.blocks) {
         if (this.ledger.record(key.name, epoch, counter)) continue;
         throw new Violation(`nonce ${epoch}/${counter} is used twice with key ${key.name.slice(0, 22)}`);
       }
       const entry = decodeEntry(path, record);
+      if (beside) {
+        this.expectations.relocating(entry);
+        continue;
+      }
       this.expectations.appending(entry);
       if (entry.merged !== 0) this.#checkCovered(entry.merged);
     }

@@ -3,8 +3,10 @@ import type { LayerId } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { damageDisk } from './disk-damage.js';
 import { Violation } from './expectations.js';
+import { KeySteps } from './key-steps.js';
 import { LayerSteps } from './layer-steps.js';
 import type { Script, Step } from './script.js';
+import { ScrubSteps } from './scrub-steps.js';
 import type { Sabotage } from './simulated-machine.js';
 import { describe, Died, SimulatedNode } from './simulated-node.js';
 import { useUpReserve } from './use-up-reserve.js';
@@ -48,6 +50,8 @@ export class Simulation {
   readonly #watch: Watch;
   readonly #verbs: Verbs;
   readonly #layers: LayerSteps;
+  readonly #keys: KeySteps;
+  readonly #scrubs: ScrubSteps;
 
   constructor(
     script: Script,
@@ -60,6 +64,8 @@ export class Simulation {
     this.#node = new SimulatedNode(script.seed, script.options, sabotage);
     this.#verbs = new Verbs(this.#node);
     this.#layers = new LayerSteps(this.#node, this.#verbs);
+    this.#keys = new KeySteps(this.#node, this.#verbs);
+    this.#scrubs = new ScrubSteps(this.#node, this.#verbs);
   }
 
   async run(): Promise<Outcome> {
@@ -124,8 +130,18 @@ export class Simulation {
       await node.until(clients.settled());
       await node.until(clients.readAll(machine.random));
     });
+    if (this.#script.keys) await this.#orDie(() => this.#sealAndScrub());
     await this.#orDie(() => node.stop(true, []));
     await this.#orDie(() => Promise.resolve());
+  }
+
+  /** Everything is sealed as new writes are, but for what is shared; and it is all there. */
+  async #sealAndScrub(): Promise<void> {
+    const node = this.#node;
+    await node.ready();
+    if (node.machine.halfRead) return;
+    await this.#keys.resealAll();
+    await this.#scrubs.scrubAll();
   }
 
   /** Does something; if the process dies meanwhile, the next one is started. */
@@ -194,6 +210,12 @@ export class Simulation {
       case 'look':
         this.#layers.look(step);
         return;
+      case 'rekey':
+        return this.#keys.rekey(step);
+      case 'reseal':
+        return this.#keys.reseal(step);
+      case 'scrub':
+        return this.#scrubs.scrub(step);
       case 'compare':
         if (step.quiet) return this.#layers.compare();
         this.#layers.compareBusily();
@@ -327,12 +349,15 @@ export class Simulation {
     await barrier();
     await barrier();
     if (step.checkpoint) await node.until(this.#verbs.run('checkpoint', () => machine.manager!.checkpoint()));
-    if (!damageDisk(step, node, covered)) return;
+    this.#scrubs.end();
+    const damaged = damageDisk(step, node, covered);
+    if (damaged === null) return;
     node.expectations.damaged = true;
     node.count(`damage: ${step.what}`);
     node.trace.add(`damage: ${step.what}`);
     await node.until(clients.readAll(machine.random));
     node.throwViolation();
+    if (this.#script.keys) await this.#scrubs.finds(damaged, true);
     for (let n = 0; n < 2; n += 1) {
       machine.process.die();
       await node.bury();
@@ -343,6 +368,7 @@ export class Simulation {
       for (const layer of clients.handles.keys()) await node.until(clients.write(layer, 0, 4096, step.seed + n, true));
       await node.until(clients.readAll(machine.random));
       node.throwViolation();
+      if (this.#script.keys) await this.#scrubs.finds(damaged, false);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { DeviceError } from '../../src/device/device-error.js';
 import { FileError } from '../../src/io/file-error.js';
 import { StoreError } from '../../src/store/store-error.js';
 import { Violation } from './expectations.js';
@@ -15,7 +16,7 @@ export class Verbs {
   }
 
   /** A layer verb or a checkpoint: it may fail only when the disk did, or as the caller expects. '' or the code of the failure. */
-  async run(what: string, run: () => Promise<unknown>, mayFailWith = ''): Promise<string> {
+  async run(what: string, run: () => Promise<unknown>, ...mayFailWith: string[]): Promise<string> {
     const node = this.#node;
     const { faults, time, store, process } = node.machine;
     const before = { openings: node.expectations.openings, atMs: time.nowMs };
@@ -28,13 +29,13 @@ export class Verbs {
       node.count(what);
     } catch (thrown) {
       if (process.dead) return new Promise(() => undefined);
-      code = thrown instanceof StoreError || thrown instanceof FileError ? thrown.code : 'unknown';
+      code = codeOf(thrown);
       node.trace.add(`${what} fails: ${code}`);
       const reopened = node.expectations.openings > before.openings;
       const failed = troubled || faults.troubles(before.atMs) || reopened || node.machine.halfRead;
       const full = faults.noSpaceAtMs >= before.atMs - FULL_BELIEVED_MS;
       const fair =
-        code === mayFailWith ||
+        mayFailWith.includes(code) ||
         (code === 'IO' && failed) ||
         (code === 'FULL' && full) ||
         (code === 'CLOSED' && node.clients.closing);
@@ -56,4 +57,9 @@ export class Verbs {
     node.clients.checkPoison(what);
     node.expectations.durable = Math.max(node.expectations.durable, sequence);
   }
+}
+
+function codeOf(thrown: unknown): string {
+  const known = thrown instanceof StoreError || thrown instanceof FileError || thrown instanceof DeviceError;
+  return known ? thrown.code : 'unknown';
 }

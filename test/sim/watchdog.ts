@@ -13,7 +13,7 @@ const GUARD = `
   let last = -1;
   let since = Date.now();
   const end = (where) => {
-    const seed = words[1] >>> 0;
+    const seed = (words[1] >>> 0) + words[4] * 2 ** 32;
     writeSync(2, '\\nHUNG: seed ' + seed + ', in step ' + words[2] + ': no turn has ended for ' + workerData.patienceMs +
       ' ms of real time' + where + '\\nagain:  npm run sim -- --seed ' + seed + ' --steps ' + words[3] + '\\n');
     process.kill(process.pid, 'SIGKILL');
@@ -39,8 +39,8 @@ const GUARD = `
 `;
 
 export class Watchdog {
-  /** Turns, seed, step, steps of the run. */
-  readonly #words = new Int32Array(new SharedArrayBuffer(16));
+  /** Turns, low half of the seed, step, steps of the run, high half of the seed. */
+  readonly #words = new Int32Array(new SharedArrayBuffer(20));
   /** Resolves when somebody watches. */
   readonly ready: Promise<void>;
 
@@ -62,6 +62,7 @@ export class Watchdog {
   /** What runs now. */
   at(seed: number, step: number, steps: number): void {
     this.#words[1] = seed;
+    this.#words[4] = Math.floor(seed / 2 ** 32);
     this.#words[2] = step;
     this.#words[3] = steps;
     this.alive();
