@@ -91,6 +91,8 @@ export function toControlError(step: string, thrown: unknown): ControlError | Mo
     case 'COMMAND_FAILED':
     case 'OPTIONS':
       return new ControlError(`${step}: ${text}`, { code: 'REFUSED', reason: 'locked' }, cause);
+    case 'UNRELATED':
+      return new ControlError(`${step}: ${text}`, { code: 'REFUSED', reason: 'unrelated' }, cause);
     case 'CLOSED':
       return new ControlError(
         `${step}: the node is stopping or reopening its store (${text})`,

@@ -56,7 +56,7 @@ export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage>
 
 /**
  * Blocks of `to` that lie elsewhere than in `from` (null: nothing), from a block on: at most `rangesMax` ranges, and the
- * block to go on with, null at the end. Throws StoreError DAMAGED, CLOSED, UNKNOWN_LAYER.
+ * block to go on with, null at the end. Throws StoreError DAMAGED, CLOSED, UNKNOWN_LAYER, UNRELATED.
  */
 export async function differenceOf(
   engine: Engine,
@@ -68,6 +68,13 @@ export async function differenceOf(
   const { map } = engine;
   const later = [...chainOf(map.layers, to)];
   const earlier = from === null ? [] : [...chainOf(map.layers, from)];
+  if (from !== null && !later.some((layer) => earlier.includes(layer))) {
+    const both = `layers ${from.id} and ${to.id} have no history in common`;
+    throw new StoreError(
+      `${both}: compare layers of one volume, or of a clone and what it was made from; against nothing, all of a layer differs`,
+      { code: 'UNRELATED', from: from.id, to: to.id },
+    );
+  }
   // What both descend from shows in both alike, unless one of the others hides it or was made too small to show it all.
   const either = [...later, ...earlier];
   const isCut = either.some(({ parent, inheritedBlocks }) => {

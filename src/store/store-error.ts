@@ -14,6 +14,8 @@ export type StoreFault =
   | { readonly code: 'FROZEN'; readonly layer: number }
   /** It is still written to, or is being removed: nothing can be made from it. */
   | { readonly code: 'NOT_FROZEN'; readonly layer: number }
+  /** Neither was made from the other, nor both from a third. */
+  | { readonly code: 'UNRELATED'; readonly from: number; readonly to: number }
   | { readonly code: 'CLOSED' };
 
 export class StoreError extends FaultError<StoreFault> {

@@ -333,7 +333,7 @@ export class Store implements Closable {
     return this.#compare((engine) => usageOf(engine, layerIn(engine, layer)));
   }
 
-  /** `from` null: nothing. Throws StoreError UNKNOWN_LAYER, DAMAGED, CLOSED. */
+  /** `from` null: nothing. Throws StoreError UNKNOWN_LAYER, UNRELATED, DAMAGED, CLOSED. */
   difference(from: number | null, to: number, firstBlock: number, rangesMax: number): Promise<Difference> {
     return this.#compare((engine) => {
       const before = from === null ? null : layerIn(engine, from);

@@ -147,7 +147,8 @@ export interface VolumeHost {
   usage(layer: LayerId): Promise<LayerUsage>;
   /**
    * What has changed in `to` since `from` (null: since it was empty), from an offset on, at most `rangesMax` ranges. A range
-   * may hold the same bytes as before; what is not in one is the same. Throws DeviceError IO when they have no common past.
+   * may hold the same bytes as before; what is not in one is the same. Throws StoreError UNRELATED, which names both, when
+   * neither was made from the other nor both from a third; UNKNOWN_LAYER, DAMAGED, CLOSED.
    */
   diff(from: LayerId | null, to: LayerId, fromOffsetBytes: number, rangesMax: number): Promise<ChangedRanges>;
   /** Which of the ranges that scrubs found damaged the map still names there; the others are clean. */

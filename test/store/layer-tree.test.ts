@@ -173,6 +173,11 @@ class Drive {
     expect(exclusive).toBeLessThanOrEqual(own);
   }
 
+  rootOf(layer: LayerId): LayerId {
+    const parent = this.world.manager.layers().find((each) => each.layer === layer)?.parent ?? null;
+    return parent === null ? layer : this.rootOf(parent);
+  }
+
   /** What has changed between two layers, against what their contents say. */
   async checkDifference(): Promise<void> {
     const ids = [...this.model.layers.keys()];
@@ -181,6 +186,12 @@ class Drive {
     const to = this.pick(ids);
     const before = from === null ? new Float64Array(BLOCKS) : (this.model.layers.get(from) as ModelLayer).shows;
     const now = (this.model.layers.get(to) as ModelLayer).shows;
+    if (from !== null && this.rootOf(from) !== this.rootOf(to)) {
+      const difference = this.world.manager.diff(from, to, 0, 1);
+      await expect(difference).rejects.toMatchObject({ code: 'UNRELATED', fault: { from, to } });
+      await expect(difference).rejects.toThrow(`layers ${from} and ${to} have no history in common: compare`);
+      return;
+    }
     const changed = new Set<number>();
     let offset: number | null = 0;
     while (offset !== null) {

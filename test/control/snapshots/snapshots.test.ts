@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { StoreError } from '../../../src/store/store-error.js';
 import { eachWithPlane, plane, restart, world } from '../each-with-plane.js';
 import { request, TESTER } from '../fake-world.js';
 import { readBlocks, readExport, writeBlock } from './blocks.js';
@@ -370,6 +371,12 @@ describe('a difference', () => {
     expect(await ranges('web@a', 'copy')).toEqual([[1, 1, true]]);
     await create('other');
     expect(() => plane.diffs.open('web@a', 'other')).toThrow('no history in common');
+    // They were when it was asked, and are not when the store looks.
+    const { pages } = plane.diffs.open('web@a', 'web');
+    const text = 'layers 1 and 7 have no history in common: compare layers of one volume';
+    vi.spyOn(world.host, 'diff').mockRejectedValue(new StoreError(text, { code: 'UNRELATED', from: 1, to: 7 }));
+    const fault = { code: 'REFUSED', reason: 'unrelated' };
+    await expect(pages.next()).rejects.toMatchObject({ fault, message: `compare web@a with web: ${text}` });
   });
 
   it('is offered to the clients of an export, against earlier snapshots', async () => {
