@@ -1,13 +1,14 @@
 import { statfs } from 'node:fs/promises';
-import { errnoOf } from './errors.js';
 
 const ENOSPC = 28;
 const EIO = 5;
+/** Of LMDB's own errors only their numbers reach us. */
+const MDB_MAP_FULL = -30792;
 
 /** What is behind an error of the `lmdb` package. */
 export interface LmdbFailure {
   readonly cause: unknown;
-  /** The number of the system's error; 0: it has none. */
+  /** The number of the system's error, or, below 0, of LMDB's; 0: it has none. */
   readonly errno: number;
   /** The disk, or the map, is full. */
   readonly full: boolean;
@@ -21,8 +22,8 @@ export async function lmdbFailure(path: string, thrown: unknown, fullBelowBytes:
   const cause = await causeOf(thrown);
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
   const errno = typeof code === 'number' ? code : 0;
-  const named = ['ENOSPC', 'MDB_MAP_FULL'].includes(errnoOf(cause));
-  const full = named || errno === ENOSPC || (errno === EIO && (await freeBytes(path)) < fullBelowBytes);
+  const named = code === 'ENOSPC' || errno === ENOSPC || errno === MDB_MAP_FULL;
+  const full = named || (errno === EIO && (await freeBytes(path)) < fullBelowBytes);
   return { cause, errno, full };
 }
 

@@ -19,7 +19,7 @@ export interface EnvironmentSurvey {
 }
 
 /** Opens the environment in the folder `path`; throws what LMDB throws. Reading a damaged one may end the process. */
-export function openEnvironment(path: string, readOnly: boolean): Environment {
+export function openEnvironment(path: string, readOnly: boolean, mapBytes = LMDB_MAP_BYTES): Environment {
   const options = {
     path,
     noSubdir: false,
@@ -28,7 +28,7 @@ export function openEnvironment(path: string, readOnly: boolean): Environment {
     maxDbs: 1,
     cache: false,
     readOnly,
-    mapSize: LMDB_MAP_BYTES,
+    mapSize: mapBytes,
     // A promise that resolves before the fdatasync would make every acknowledgement of the control plane a guess.
     overlappingSync: false,
     // With batching by turn a failed commit rejects a promise that nobody can reach, which ends the process.

@@ -47,6 +47,8 @@ export interface LmdbMetaStoreOptions {
   readonly path: string;
   readonly historyChangesMax?: number;
   readonly probeTimeoutMs?: number;
+  /** Address space that the environment takes at first; what is beyond it is taken as it is needed. */
+  readonly mapBytes?: number;
   /** Called before each change that a scrub makes to the disk; a test ends the process there. */
   readonly onScrubStep?: () => void;
 }
@@ -125,7 +127,7 @@ export class LmdbMetaStore implements MetaStore {
     let environment: Environment;
     try {
       await mkdir(path, { recursive: true, mode: 0o700 });
-      environment = openEnvironment(path, false);
+      environment = openEnvironment(path, false, options.mapBytes);
     } catch (thrown) {
       throw await translateLmdbError(path, thrown);
     }

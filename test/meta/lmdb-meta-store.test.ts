@@ -225,6 +225,29 @@ describe('LmdbMetaStore on a full disk', () => {
   });
 });
 
+describe('LmdbMetaStore beyond the address space that it began with', () => {
+  it('grows several times, and holds everything after a restart', async () => {
+    const path = join(await temporaryFolder(), 'meta');
+    const mapBytes = 64 * 1024;
+    const clock = new SystemClock();
+    let store = await LmdbMetaStore.open({ path, mapBytes }, { clock });
+    const big = (n: number): Uint8Array => new Uint8Array(100_000).fill(n + 1);
+    const entries = 24;
+    const holds = async (n: number): Promise<boolean> =>
+      Buffer.compare((await store.get(`big/${String(n)}`))?.value ?? value(''), big(n)) === 0;
+    for (let n = 0; n < entries; n++) {
+      expect((await store.transaction({ set: [{ key: `big/${String(n)}`, value: big(n) }] })).committed).toBe(true);
+      expect(await holds(0)).toBe(true);
+    }
+    await store.close();
+    store = await LmdbMetaStore.open({ path, mapBytes }, { clock });
+    expect(store.damage).toEqual([]);
+    for (let n = 0; n < entries; n++) expect(await holds(n)).toBe(true);
+    expect((await store.transaction({ set: [{ key: 'one-more', value: big(entries) }] })).committed).toBe(true);
+    await store.close();
+  });
+});
+
 describe('LmdbMetaStore and a copy of its files', () => {
   it('has on disk what it acknowledged, at the moment it did', async () => {
     const folder = await temporaryFolder();

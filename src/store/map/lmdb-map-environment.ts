@@ -14,7 +14,8 @@ export class LmdbMapEnvironment implements MapEnvironment {
   readonly #path: string;
   #closed = false;
 
-  constructor(options: { path: string; readOnly?: boolean }) {
+  /** `mapBytes`: address space taken at first; what is beyond it is taken as it is needed. */
+  constructor(options: { path: string; readOnly?: boolean; mapBytes?: number }) {
     this.#path = options.path;
     // A variable: lmdb's types do not know permissionsMode.
     const settings = {
@@ -29,7 +30,7 @@ export class LmdbMapEnvironment implements MapEnvironment {
       noSubdir: false,
       cache: false,
       permissionsMode: 0o600,
-      mapSize: MAP_ADDRESS_BYTES,
+      mapSize: options.mapBytes ?? MAP_ADDRESS_BYTES,
     };
     this.#rows = open<Buffer, Buffer>(settings);
   }
