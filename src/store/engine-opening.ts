@@ -114,7 +114,17 @@ class EngineOpening {
       log.error({ layer: layer.id, reason }, 'store: the map of a layer is damaged; the layer is refused');
     };
     const moves = new LeafMoves({ map, live: live.change });
-    const leaves = new LeafWriter({ map, moves, rows, live: live.change, commit, damaged, clock: this.#io.clock });
+    const { progressed } = this.#events;
+    const leaves = new LeafWriter({
+      map,
+      moves,
+      rows,
+      live: live.change,
+      commit,
+      damaged,
+      progressed,
+      clock: this.#io.clock,
+    });
 
     // 1. and 2. Walk the chain and make it durable.
     const replayed = await new ChainReplay(
@@ -189,7 +199,7 @@ class EngineOpening {
         commit,
         nextLayer: () => nextLayer,
         generationMax: () => pool.generation,
-        progressed: this.#events.progressed,
+        progressed,
       },
     );
     const ms = Math.round(this.#io.clock.monotonicMs() - from);

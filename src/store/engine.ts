@@ -31,7 +31,7 @@ export interface EngineOptions {
 /** What the engine tells its owner while it runs. */
 export interface EngineEvents {
   readonly wantPad: () => void;
-  /** Fewer bytes are unwritten, or a checkpoint has ended: changes that a limit held back may go on. */
+  /** Fewer bytes are unwritten, fewer leaves dirty, or a checkpoint has ended: changes that a limit held back may go on. */
   readonly progressed: () => void;
   readonly failed: (error: StoreError) => void;
 }

@@ -55,6 +55,7 @@ export class LeafWriter {
   readonly #damaged: (layer: Layer, reason: string) => void;
   readonly #commit: (changes: readonly MapChange[]) => Promise<void>;
   readonly #clock: Pick<Clock, 'endOfTurn'>;
+  readonly #progressed: () => void;
 
   constructor(dependencies: {
     map: BlockMap;
@@ -66,7 +67,10 @@ export class LeafWriter {
     /** A stored leaf of this layer cannot be read. */
     damaged: (layer: Layer, reason: string) => void;
     clock: Pick<Clock, 'endOfTurn'>;
+    /** Fewer leaves are dirty. */
+    progressed: () => void;
   }) {
+    this.#progressed = dependencies.progressed;
     this.#damaged = dependencies.damaged;
     this.#clock = dependencies.clock;
     this.#map = dependencies.map;
@@ -82,6 +86,7 @@ export class LeafWriter {
     for (let at = 0; at < rows.length; at += CHECKPOINT_COMMIT_LEAVES) {
       try {
         await this.#writeSlice(rows.slice(at, at + CHECKPOINT_COMMIT_LEAVES), ensureDurable);
+        this.#progressed();
       } catch (thrown) {
         this.#map.keepDirty(rows.slice(at));
         throw thrown;

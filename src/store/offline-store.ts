@@ -101,6 +101,7 @@ export async function openOffline(
     damaged: (layer: Layer, reason: string) => {
       refuseWithDescendants(map.layers, layer, reason);
     },
+    progressed: () => undefined,
   });
   const replayed = await new ChainReplay(
     { journalPath, nodeId: options.nodeId, segmentBytes: options.segmentBytes },
