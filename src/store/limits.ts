@@ -25,10 +25,10 @@ export const APPEND_INLINE_BYTES_MAX = 256 * 1024;
 export const RECORD_EXTENTS_MAX = 1024;
 /** No record is longer; a length above it in a header is damage. */
 export const RECORD_BYTES_MAX = 8 * MIB;
-/** Leaves that the zero extents of one batch may touch, so that a large trim never holds the event loop. */
-export const BATCH_HOLE_LEAVES_MAX = 4096;
-/** Steps over nothing (a leaf or a chunk of leaves each) that a trim takes in one turn of the event loop. */
-export const BATCH_VOID_STEPS_MAX = 65_536;
+/** Leaves that the zero extents of one batch may touch: a millisecond or two, so that a large trim never holds the event loop. */
+export const BATCH_HOLE_LEAVES_MAX = 512;
+/** Steps over nothing (a leaf or a chunk of leaves each) that the trims of one batch take. */
+export const BATCH_VOID_STEPS_MAX = 8192;
 /** Appended bytes not yet written back, at which appends wait. */
 export const UNWRITTEN_BYTES_MAX = 256 * MIB;
 /** Writeback is started each time so many bytes have come. */

@@ -73,6 +73,9 @@ export class WriteQueue {
   readonly #batch = new AppendBatch<Layer>();
   /** Items completed by the append in flight. */
   #finishing: Item[] = [];
+  /** What is left of the limits of the batch that gathers. */
+  #holeLeavesLeft = 0;
+  #voidStepsLeft = 0;
 
   constructor(
     options: { replayBytesMax: number },
@@ -229,7 +232,8 @@ export class WriteQueue {
 
   /** Moves items into the batch until it is full. True when the next item needs another segment. */
   #gather(engine: Engine): boolean {
-    let leavesLeft = BATCH_HOLE_LEAVES_MAX;
+    this.#holeLeavesLeft = BATCH_HOLE_LEAVES_MAX;
+    this.#voidStepsLeft = BATCH_VOID_STEPS_MAX;
     let needsSegment = false;
     while (this.#head < this.#items.length) {
       const item = this.#items[this.#head];
@@ -278,12 +282,12 @@ export class WriteQueue {
         item.progressBlocks += this.#addData(request, source, first, count, item.progressBlocks);
       } else {
         const before = item.progressBlocks;
-        item.progressBlocks += this.#addHole(engine, source, first + before, count - before, leavesLeft);
-        leavesLeft -= Math.ceil((item.progressBlocks - before) / LEAF_BLOCKS);
+        item.progressBlocks += this.#addHole(engine, source, first + before, count - before);
       }
       if (item.progressBlocks < count) {
         // Without payload so far the limit was the segment's end (or a trim's slice, which the next batch goes on with).
-        needsSegment = leavesLeft > 0 && this.#batch.payloadBytes === 0 && this.#batch.empty;
+        const isSlice = this.#holeLeavesLeft === 0 || this.#voidStepsLeft === 0;
+        needsSegment = !isSlice && this.#batch.payloadBytes === 0 && this.#batch.empty;
         break;
       }
       this.#take(item);
@@ -339,7 +343,7 @@ export class WriteQueue {
   }
 
   /** Adds the parts of a hole that hide something. Returns the number of blocks dealt with. */
-  #addHole(engine: Engine, source: WriteSource, first: number, count: number, leavesMax: number): number {
+  #addHole(engine: Engine, source: WriteSource, first: number, count: number): number {
     const { layer } = source;
     const { map } = engine;
     const batch = this.#batch;
@@ -347,22 +351,20 @@ export class WriteQueue {
     // Data of this batch is not in the map yet, so beside it a leaf that looks void may not be.
     const certain = batch.payloadBytes === 0;
     let block = first;
-    let leaves = leavesMax;
-    let steps = BATCH_VOID_STEPS_MAX;
     while (block < end) {
-      if (leaves <= 0) return block - first;
       const stop = Math.min(end, (Math.floor(block / LEAF_BLOCKS) + 1) * LEAF_BLOCKS);
       if (certain && map.isVoid(layer, Math.floor(block / LEAF_BLOCKS))) {
-        if (steps === 0) return block - first;
-        steps -= 1;
+        if (this.#voidStepsLeft === 0) return block - first;
+        this.#voidStepsLeft -= 1;
         block = map.skipVoid(layer, block, end);
         continue;
       }
+      if (this.#holeLeavesLeft === 0) return block - first;
       batch.openRecord(layer, source.epoch);
       if (batch.extentsLeft === 0 || !batch.roomForZeros()) return block - first;
       batch.addZeros(block, stop - block);
       block = stop;
-      leaves -= 1;
+      this.#holeLeavesLeft -= 1;
     }
     return count;
   }

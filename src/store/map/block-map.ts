@@ -27,7 +27,9 @@ export class BlockMap {
   readonly views: LayerViews;
   readonly #rows: MapRows;
   readonly #live: LiveChange;
-  /** Rows that became dirty, in order; may name rows that are clean again. */
+  /** One decoded leaf. */
+  readonly #decoded = new Float64Array(LEAF_BLOCKS);
+  /** Rows that became dirty, in order; may name rows that are clean again, and one that had another leaf before twice. */
   #dirty: number[] = [];
   #dirtyCount = 0;
   /** What is stored of layers that were not added yet. */
@@ -181,17 +183,19 @@ export class BlockMap {
         block = this.skipVoid(layer, block, end);
         continue;
       }
+      const isNew = !layer.leaves.has(leaf);
       const row = this.#rowForChange(layer, leaf, sequence);
       const entries = this.cache.entriesOf(row);
       const base = this.cache.baseOf(row) - leaf * LEAF_BLOCKS;
-      for (; block < stop; block += 1) {
-        const old = entries[base + block];
-        if (old > 0) {
-          this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes, layer, leaf);
-          layer.mappedBlocks -= 1;
-        }
-        entries[base + block] = HOLE;
+      // What was stored under a row that is not in memory is counted when the two are merged.
+      for (let n = isNew ? stop : block; n < stop; n += 1) {
+        const old = entries[base + n];
+        if (old <= 0) continue;
+        this.#live(slotOf(old), -storedUnitsOf(old) * unitBytes, layer, leaf);
+        layer.mappedBlocks -= 1;
       }
+      entries.fill(HOLE, base + block, base + stop);
+      block = stop;
       if (layer.parent !== 0) this.#show(layer, leaf, row, first, stop);
     }
     layer.newest = sequence;
@@ -230,8 +234,14 @@ export class BlockMap {
   #markDirty(row: number): void {
     if (this.cache.has(row, LeafFlag.DIRTY)) return;
     this.cache.add(row, LeafFlag.DIRTY);
-    this.#dirty.push(row);
+    this.#list(row);
     this.#dirtyCount += 1;
+  }
+
+  #list(row: number): void {
+    if (this.cache.has(row, LeafFlag.LISTED)) return;
+    this.cache.add(row, LeafFlag.LISTED);
+    this.#dirty.push(row);
   }
 
   /** Fetches what a layer shows in a leaf off the event loop; `done` gets the failure if a stored leaf is damaged. */
@@ -293,7 +303,7 @@ export class BlockMap {
 
   /** Fills UNLOADED entries from the stored leaf and settles the counters of those that were written over. */
   #merge(layer: Layer, row: number): void {
-    const stored = new Float64Array(LEAF_BLOCKS);
+    const stored = this.#decoded;
     const mapped = readLeaf(this.#rows, layer.id, this.cache.leafOf(row), stored, 0);
     const unitBytes = layer.blockBytes / 64;
     const entries = this.cache.entriesOf(row);
@@ -313,15 +323,15 @@ export class BlockMap {
 
   /** Hands out the dirty rows so far; rows that turn dirty from now on are handed out next time. */
   takeDirty(): number[] {
-    // A row that could not be written has been put back more than once.
-    const rows = [...new Set(this.#dirty)];
+    const rows = this.#dirty;
     this.#dirty = [];
+    for (const row of rows) this.cache.drop(row, LeafFlag.LISTED);
     return rows;
   }
 
   /** Puts rows back that could not be written. They are still DIRTY. */
   keepDirty(rows: readonly number[]): void {
-    for (const row of rows) this.#dirty.push(row);
+    for (const row of rows) this.#list(row);
   }
 
   /** Marks a dirty row as being written: changes from here on make it dirty anew. */

@@ -22,6 +22,8 @@ export const LeafFlag = {
   VIEW: 16,
   /** Its stored leaf is being removed: only this row knows what it said, until all know that it is gone. */
   HELD: 32,
+  /** Stands in the list of those that turned dirty. */
+  LISTED: 64,
 } as const;
 
 /** Tells the owner of an evicted leaf that its row is gone. */
