@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
+import { BATCH_HOLE_LEAVES_MAX, BATCH_VOID_STEPS_MAX, FILTER_LEAVES } from '../../src/store/limits.js';
+import { packLocation } from '../../src/store/location.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { MapDisk, MemoryMapEnvironment } from './memory-map-environment.js';
@@ -58,6 +60,43 @@ describe('large and sparse volumes', () => {
     await world.kill();
     await world.open();
     expect((await read(world.volume(1 as LayerId), 3 * TIB, 4096))[0]).toBe(0);
+  });
+
+  it('takes so much of all trims together in one turn, and no segment for a turn in which nothing shows', async () => {
+    const chunkBytes = FILTER_LEAVES * LEAF_BYTES;
+    const handle = world.volume(await world.manager.createLayer(4096, 4 * chunkBytes));
+    const { engine } = world.store;
+    if (engine === null) throw new Error('the store has no engine');
+    // A chunk of leaves that has one is looked at leaf by leaf; the last one has more than a batch takes.
+    for (let chunk = 0; chunk < 3; chunk += 1) await write(handle, chunk * chunkBytes, new Uint8Array(4096).fill(7));
+    const [layer] = engine.map.layers.values();
+    for (let leaf = 3 * FILTER_LEAVES; leaf < 3 * FILTER_LEAVES + 2 * BATCH_HOLE_LEAVES_MAX; leaf += 1) {
+      if (engine.map.dirtyLeaves === engine.map.dirtyLeavesMax) await world.manager.checkpoint();
+      engine.map.setBlocks(layer, leaf * 128, 1, packLocation(engine.journal.position.slot, 64, 65), 1);
+    }
+    await world.manager.checkpoint();
+    const { generation } = engine.journal.position;
+    const skipped = vi.spyOn(engine.map, 'skipVoid');
+    const changed = vi.spyOn(engine.map.cache, 'changed');
+    const most = { skipped: 0, changed: 0 };
+    let trims = 4;
+    const done = Array.from({ length: trims }, (_, n) =>
+      perform(handle, Operation.TRIM, n * chunkBytes, chunkBytes).finally(() => (trims -= 1)),
+    );
+    while (trims > 0) {
+      const before = { skipped: skipped.mock.calls.length, changed: changed.mock.calls.length };
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      most.skipped = Math.max(most.skipped, skipped.mock.calls.length - before.skipped);
+      most.changed = Math.max(most.changed, changed.mock.calls.length - before.changed);
+    }
+    await Promise.all(done);
+    expect(most.skipped).toBeGreaterThan(BATCH_VOID_STEPS_MAX / 2);
+    expect(most.skipped).toBeLessThanOrEqual(BATCH_VOID_STEPS_MAX);
+    expect(most.changed).toBeLessThanOrEqual(BATCH_HOLE_LEAVES_MAX);
+    expect(engine.journal.position.generation).toBe(generation);
+    expect(handle.allocatedBytes).toBeLessThanOrEqual(2 * BATCH_HOLE_LEAVES_MAX * 4096);
+    await world.manager.checkpoint();
+    expect(handle.allocatedBytes).toBe(0);
   });
 
   it('trims more leaves than one batch takes, and keeps what lies around them', async () => {
