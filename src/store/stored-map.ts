@@ -55,29 +55,39 @@ export async function loadStoredMap(
 ): Promise<StoredMap> {
   let problem = await dependencies.probeEnvironment(options.mapPath);
   if (problem === '') {
-    const rows = await openRows(options, dependencies);
     try {
-      const stored = readStoredMap(rows, '', options, dependencies);
-      await dependencies.check(stored);
-      return stored;
+      return await openRows(options, dependencies, async (rows) => {
+        const stored = readStoredMap(rows, '', options, dependencies);
+        await dependencies.check(stored);
+        return stored;
+      });
     } catch (thrown) {
-      await rows.close();
       if (!(thrown instanceof StoreError) || thrown.code !== 'DAMAGED') throw thrown;
       problem = thrown.message;
     }
   }
   await setAside(problem, options, dependencies);
-  return readStoredMap(await openRows(options, dependencies), problem, options, dependencies);
+  return openRows(options, dependencies, (rows) =>
+    Promise.resolve(readStoredMap(rows, problem, options, dependencies)),
+  );
 }
 
+/** Opens the database for `read`; it is closed again when that throws. */
 async function openRows(
   { mapPath }: StoredMapOptions,
   { files, checksums, openEnvironment }: StoredMapDependencies,
-): Promise<MapRows> {
+  read: (rows: MapRows) => Promise<StoredMap>,
+): Promise<StoredMap> {
   const environment = await openEnvironment(mapPath);
-  // Its files may be new, and whoever made them does not sync the folder.
-  await files.syncDirectory(mapPath);
-  return new MapRows({ environment, checksums });
+  const rows = new MapRows({ environment, checksums });
+  try {
+    // Its files may be new, and whoever made them does not sync the folder.
+    await files.syncDirectory(mapPath);
+    return await read(rows);
+  } catch (thrown) {
+    await rows.close();
+    throw thrown;
+  }
 }
 
 async function setAside(
