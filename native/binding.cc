@@ -277,7 +277,9 @@ Napi::Value truncate(const Napi::CallbackInfo& info) {
   return backgroundRange<RangeOperation::Kind::TRUNCATE>(info, "truncate");
 }
 Napi::Value writeback(const Napi::CallbackInfo& info) {
-  return backgroundRange<RangeOperation::Kind::WRITE_BACK>(info, "writeback");
+  return rangeCall(info, "writeback", addonOf(info).engine().writebackLane(), [](int file, off_t offset, off_t length) {
+    return std::unique_ptr<Operation>(new RangeOperation(RangeOperation::Kind::WRITE_BACK, file, offset, length));
+  });
 }
 Napi::Value dropCache(const Napi::CallbackInfo& info) {
   return backgroundRange<RangeOperation::Kind::DROP_CACHED>(info, "dropCache");

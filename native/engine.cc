@@ -34,6 +34,7 @@ struct LiveEngines {
 Engine::Engine(CompletionSink& sink)
     : appendLane_(*this, "gfs-append", 1, LANE_QUEUE_MAX, sink),
       syncLane_(*this, "gfs-sync", 1, LANE_QUEUE_MAX, sink),
+      writebackLane_(*this, "gfs-writeback", 1, LANE_QUEUE_MAX, sink),
       backgroundLane_(*this, "gfs-background", 1, LANE_QUEUE_MAX, sink),
       readerLane_(*this, "gfs-reader", READER_THREADS, LANE_QUEUE_MAX, sink) {
   LiveEngines& live = LiveEngines::get();
@@ -53,6 +54,7 @@ Engine::~Engine() {
 void Engine::stop() {
   appendLane_.stop();
   syncLane_.stop();
+  writebackLane_.stop();
   backgroundLane_.stop();
   readerLane_.stop();
 }

@@ -39,6 +39,8 @@ class Engine {
 
   Lane& appendLane() { return appendLane_; }
   Lane& syncLane() { return syncLane_; }
+  // Waits for the disk most of the time: the moves of the cleaner and what is prepared for appends must not wait behind it.
+  Lane& writebackLane() { return writebackLane_; }
   Lane& backgroundLane() { return backgroundLane_; }
   Lane& readerLane() { return readerLane_; }
 
@@ -63,6 +65,7 @@ class Engine {
   int32_t lastId_ = 0;
   Lane appendLane_;
   Lane syncLane_;
+  Lane writebackLane_;
   Lane backgroundLane_;
   Lane readerLane_;
 };

@@ -427,6 +427,6 @@ export class Cleaner {
     if (this.#timer !== null) this.#io.clock.clear(this.#timer);
     await this.#running?.catch(() => undefined);
     for (const stream of this.#streams) await stream.close();
-    this.sealing.close();
+    await this.sealing.close();
   }
 }

@@ -4,7 +4,7 @@ import type { SegmentFiles } from '../journal/segment-files.js';
 import { encodeSegmentHeader } from '../journal/segment-header.js';
 import type { SegmentPool, SegmentUse } from '../journal/segment-pool.js';
 import type { SegmentRow, SegmentTable } from '../journal/segment-table.js';
-import { SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES } from '../limits.js';
+import { SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES, WRITEBACK_STEP_BYTES } from '../limits.js';
 
 export interface ColdSegmentOptions {
   readonly tier: number;
@@ -37,6 +37,9 @@ export class ColdSegment {
   #offset = 0;
   #sequence = 1;
   #unsynced: { slot: number; from: number; to: number }[] = [];
+  /** What lies before it in the open segment is on its way to the disk. */
+  #writebackFrom = 0;
+  #writeback: Promise<void> = Promise.resolve();
 
   constructor(options: ColdSegmentOptions, dependencies: ColdSegmentDependencies) {
     this.#options = options;
@@ -89,6 +92,7 @@ export class ColdSegment {
     this.#file = file;
     this.#offset = SEGMENT_HEADER_BYTES;
     this.#sequence = 1;
+    this.#writebackFrom = 0;
     await files.write(file, 0, header);
     this.#unsynced.push({ slot, from: 0, to: SEGMENT_HEADER_BYTES });
     return true;
@@ -101,9 +105,27 @@ export class ColdSegment {
     this.#sequence += records;
   }
 
+  /** Starts writeback of what was appended, once there is enough: a sync has little left to do then. Nothing may be on its way. */
+  startWriteback(): void {
+    const from = this.#writebackFrom;
+    const length = this.#offset - from;
+    if (length < WRITEBACK_STEP_BYTES) return;
+    this.#writebackFrom = this.#offset;
+    const file = this.#file;
+    // A failure is reported again by the fdatasync that decides.
+    const started = this.#io.files.writeback(file, from, length).catch(() => undefined);
+    this.#writeback = Promise.all([this.#writeback, started]).then(() => undefined);
+  }
+
+  /** Resolves when no writeback is under way. */
+  settled(): Promise<void> {
+    return this.#writeback;
+  }
+
   /** Everything appended is durable, and the segments' rows say how far they are used. Nothing may be on its way. */
   async sync(): Promise<void> {
     const { files, segmentFiles, table, register } = this.#io;
+    await this.#writeback;
     const unsynced = this.#unsynced;
     this.#unsynced = [];
     const ends = new Map<number, { from: number; to: number }>();
@@ -128,7 +150,7 @@ export class ColdSegment {
     this.#io.segmentFiles.unpin(slot);
   }
 
-  /** Lets go of the open segment; what was not synced counts for nothing. Nothing may be on its way. */
+  /** Lets go of the open segment; what was not synced counts for nothing. Nothing may be on its way, and `settled` has resolved. */
   close(): void {
     this.#unsynced = [];
     if (this.#slot >= 0) this.#io.segmentFiles.unpin(this.#slot);

@@ -78,6 +78,7 @@ export class ColdStream {
     const moved = this.#moved;
     if (moved === null || this.#count === 0) return;
     await this.#writing;
+    this.#segment.startWriteback();
     const { table, checksums, files } = this.#io;
     const { slot, offset, file, sequence } = this.#segment;
     const places = this.#places.subarray(0, this.#count);
@@ -127,6 +128,7 @@ export class ColdStream {
     await this.#writing.catch(() => undefined);
     this.#writing = Promise.resolve();
     this.#count = 0;
+    await this.#segment.settled();
     this.#segment.close();
   }
 }

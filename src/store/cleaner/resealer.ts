@@ -344,7 +344,7 @@ export class Resealer {
       if (done > 0) await stream.sync();
       return isAll;
     } catch (thrown) {
-      stream.close();
+      await stream.close();
       throw thrown;
     }
   }

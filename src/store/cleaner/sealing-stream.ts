@@ -66,6 +66,7 @@ export class SealingStream {
       throw new StoreError(detail, { code: 'IO', detail });
     }
     this.#segment.appended(bytes, records);
+    this.#segment.startWriteback();
     this.appendedBytes += bytes;
     return count;
   }
@@ -125,7 +126,8 @@ export class SealingStream {
   }
 
   /** Lets go of the open segment; what was not synced counts for nothing. */
-  close(): void {
+  async close(): Promise<void> {
+    await this.#segment.settled();
     this.#segment.close();
   }
 }
