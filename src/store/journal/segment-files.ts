@@ -23,6 +23,8 @@ export class SegmentFiles {
   readonly #files: Files;
   /** Insertion order is use order. */
   readonly #open = new Map<number, FileId>();
+  /** Files that are going: nobody may open one. */
+  readonly #removing = new Map<number, Promise<void>>();
   readonly #pins = new Map<number, number>();
   readonly #opening = new Map<number, Promise<FileId>>();
   /** Told when a slot is pinned no more. */
@@ -44,6 +46,8 @@ export class SegmentFiles {
   }
 
   async open(slot: number, mode: 'write' | 'create' = 'write'): Promise<FileId> {
+    const removing = this.#removing.get(slot);
+    if (removing !== undefined) await removing.catch(() => undefined);
     const file = this.#open.get(slot);
     if (file !== undefined) {
       this.#open.delete(slot);
@@ -51,6 +55,11 @@ export class SegmentFiles {
       return file;
     }
     let opening = this.#opening.get(slot);
+    if (opening !== undefined && mode === 'create') {
+      // Whoever opens it now may find no file, and that is no answer to this.
+      await opening.catch(() => undefined);
+      return this.open(slot, mode);
+    }
     if (opening === undefined) {
       opening = this.#openNow(slot, mode).finally(() => this.#opening.delete(slot));
       this.#opening.set(slot, opening);
@@ -81,6 +90,29 @@ export class SegmentFiles {
     if (file === undefined || this.#pins.has(slot)) return;
     this.#open.delete(slot);
     await this.#files.close(file);
+  }
+
+  /**
+   * Removes the file of a slot once nobody reads or writes it. Whoever opens it meanwhile waits, and finds it gone: a
+   * descriptor that was kept would be that of a file without a name, and the next segment of this slot would be lost with it.
+   * Throws FileError.
+   */
+  async remove(slot: number): Promise<void> {
+    const removing = this.#removeNow(slot);
+    this.#removing.set(slot, removing);
+    try {
+      await removing;
+    } finally {
+      this.#removing.delete(slot);
+    }
+  }
+
+  async #removeNow(slot: number): Promise<void> {
+    await this.#opening.get(slot)?.catch(() => undefined);
+    // Asked again: somebody may pin it in the turn in which the wait ends.
+    while (this.#pins.has(slot)) await this.whenUnpinned(slot);
+    await this.forget(slot);
+    await this.#files.remove(this.path(slot));
   }
 
   pin(slot: number): void {

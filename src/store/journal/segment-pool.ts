@@ -310,8 +310,7 @@ export class SegmentPool {
       // First the row: a segment that is part of the chain has a file.
       this.#removed.add(slot);
       await this.#io.register(table.row(slot));
-      await segmentFiles.forget(slot);
-      await files.remove(segmentFiles.path(slot));
+      await segmentFiles.remove(slot);
       this.#files = this.fileCount - 1;
     }
     if (surplus.length > 0) await files.syncDirectory(this.#directory);
