@@ -17,8 +17,13 @@
 constexpr size_t RECORD_INTS = 4;
 constexpr size_t BLOCK_INTS = 4;
 constexpr size_t BLOCK_NUMBERS = 2;
-constexpr size_t OPEN_INTS = 6;
+constexpr size_t OPEN_INTS = 7;
 constexpr size_t OPEN_NUMBERS = 3;
+// In place of a sealing key: the source is a sealed block.
+constexpr int32_t SEALED_ALREADY = 0;
+// What a row of an open batch asks for.
+constexpr int32_t DELIVER_PLAIN = 0;
+constexpr int32_t DELIVER_SEALED = 1;
 constexpr double BATCH_ROWS_MAX = 65536;
 
 // Reused from call to call, so that a batch allocates nothing.
@@ -129,10 +134,16 @@ inline bool readSeal(Arguments& arguments, Engine& engine, BatchMemory& memory, 
       const double* const numbers = blockNumbers.data + block * BLOCK_NUMBERS;
       const size_t source = static_cast<size_t>(static_cast<uint32_t>(blockRow[0]));
       const double from = blockRow[1];
+      const bool sealed = blockRow[2] == SEALED_ALREADY;
+      const uint32_t sourceBytes = sealed ? storedBytesOf(blockBytes) : blockBytes;
       if (source >= memory.arrays.size() || from < 0 ||
-          from + blockBytes > static_cast<double>(memory.arrays[source].length)) {
+          from + sourceBytes > static_cast<double>(memory.arrays[source].length)) {
         arguments.rangeError(row("block", block, "its source is out of range"));
         return false;
+      }
+      if (sealed) {
+        plan.blocks.push_back({memory.arrays[source].data + blockRow[1], nullptr, 0, 0, 0});
+        continue;
       }
       SealingKey* const key = keys.find(blockRow[2], lookup);
       if (key == nullptr) {
@@ -190,8 +201,17 @@ inline bool readOpen(Arguments& arguments, Engine& engine, BatchMemory& memory, 
       arguments.rangeError(row("row", n, "there is no such block size"));
       return false;
     }
+    if (int32s[6] != DELIVER_PLAIN && int32s[6] != DELIVER_SEALED) {
+      arguments.rangeError(row("row", n, "there is nothing of that kind to deliver"));
+      return false;
+    }
+    const bool sealed = int32s[6] == DELIVER_SEALED;
+    if (sealed && storedBytes != storedBytesOf(plainBytes)) {
+      arguments.rangeError(row("row", n, "only a whole block is delivered as it is sealed"));
+      return false;
+    }
     if (destination >= memory.arrays.size() || into < 0 ||
-        into + plainBytes > static_cast<double>(memory.arrays[destination].length)) {
+        into + (sealed ? storedBytes : plainBytes) > static_cast<double>(memory.arrays[destination].length)) {
       arguments.rangeError(row("row", n, "its destination is out of range"));
       return false;
     }
@@ -207,7 +227,7 @@ inline bool readOpen(Arguments& arguments, Engine& engine, BatchMemory& memory, 
     }
     plan.rows.push_back({int32s[0], static_cast<off_t>(doubles[0]), memory.arrays[destination].data + int32s[2], keyring,
                          static_cast<uint64_t>(doubles[1]), static_cast<uint64_t>(doubles[2]), plainBytes, storedBytes,
-                         OPEN_MISS, static_cast<uint32_t>(n)});
+                         OPEN_MISS, static_cast<uint32_t>(n), sealed});
   }
   return true;
 }

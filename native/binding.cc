@@ -4,9 +4,11 @@
 
 #include <openssl/crypto.h>
 
+#include <cerrno>
 #include <climits>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "binding-arguments.h"
@@ -169,6 +171,33 @@ Napi::Value releaseSealingKey(const Napi::CallbackInfo& info) {
   const int32_t id = static_cast<int32_t>(arguments.integer(0, "key", 1, INT32_MAX));
   if (arguments.ok() && !addonOf(info).engine().releaseSealingKey(id)) arguments.rangeError("there is no such sealing key");
   return undefined(info);
+}
+
+// keyring, bytes, blockBytes, first: how many of the sealed blocks in `bytes` are proven, up to the first that is not.
+Napi::Value proveSealed(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "proveSealed");
+  Engine& engine = addonOf(info).engine();
+  const std::shared_ptr<Keyring> keyring = keyringAt(arguments, engine, 0);
+  const Elements<uint8_t> bytes = arguments.bytes(1, "bytes");
+  const uint32_t plainBytes = static_cast<uint32_t>(arguments.integer(2, "blockBytes", 0, UINT32_MAX));
+  const uint64_t first = static_cast<uint64_t>(arguments.integer(3, "first", 0, INTEGER_MAX));
+  if (arguments.ok() && (blockLog2Of(plainBytes) == 0 || bytes.length % storedBytesOf(plainBytes) != 0)) {
+    arguments.rangeError("the bytes are no whole blocks");
+  }
+  if (!arguments.ok()) return undefined(info);
+  uint8_t* const memory = engine.mainScratch().window();
+  if (memory == nullptr) return number(info, -ENOMEM);
+  const uint32_t storedBytes = storedBytesOf(plainBytes);
+  const size_t count = bytes.length / storedBytes;
+  OpenRow row{-1, 0, memory, keyring.get(), first, GENERATION_NONE, plainBytes, storedBytes, OPEN_MISS, 0, true};
+  OpenContexts& contexts = engine.mainContexts();
+  std::lock_guard<std::mutex> hold(contexts.mutex());
+  size_t proven = 0;
+  while (proven < count && openBlock(row, bytes.data + proven * storedBytes, contexts) == OPEN_OK) {
+    row.index++;
+    proven++;
+  }
+  return number(info, static_cast<double>(proven));
 }
 
 // ---- batches
@@ -386,6 +415,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
       {"releaseKeyring", releaseKeyring},
       {"createSealingKey", createSealingKey},
       {"releaseSealingKey", releaseSealingKey},
+      {"proveSealed", proveSealed},
       {"appendNow", appendNow},
       {"appendLater", appendLater},
       {"openNow", openNow},

@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "crc32c.h"
 #include "little-endian.h"
 
 constexpr size_t BLOCK_HEADER_BYTES = 64;
@@ -64,6 +65,15 @@ inline uint32_t blockLog2Of(uint32_t plainBytes) {
     if (plainBytes == 1u << log2) return log2;
   }
   return 0;
+}
+
+// Sealed blocks outside of a segment are of this generation, which no segment has.
+constexpr uint64_t GENERATION_NONE = 0;
+
+// Makes a copied block one of another segment: the generation is not part of what authenticates it.
+inline void moveSealedBlock(uint8_t* sealed, uint64_t generation) {
+  put48(sealed + BLOCK_GENERATION_AT, generation);
+  put32(sealed + BLOCK_HEADER_CRC_AT, crc32c(0, sealed, BLOCK_HEADER_CRC_AT));
 }
 
 // Fills `out` (ADDITIONAL_DATA_BYTES), which binds a block to its index and its shape.

@@ -20,7 +20,7 @@ int32_t checkHeader(const OpenRow& row, const uint8_t* sealed) {
   const bool plain = (flags & BLOCK_FLAG_PLAIN) != 0;
   if ((flags & ~BLOCK_FLAG_PLAIN) != 0) return OPEN_HEADER;
   if (plain != (get32(sealed + BLOCK_KEY_NUMBER_AT) == PLAIN_KEY_NUMBER)) return OPEN_HEADER;
-  if (plain && !row.keyring->allowPlain()) return OPEN_KEY;
+  if (plain && (row.sealed || !row.keyring->allowPlain())) return OPEN_KEY;
   const uint32_t storedLength = get32(sealed + BLOCK_STORED_LENGTH_AT);
   if (sealed[BLOCK_LOG2_AT] != blockLog2Of(row.plainBytes) || storedLength != row.plainBytes) return OPEN_HEADER;
   if (BLOCK_HEADER_BYTES + storedLength > row.storedBytes) return OPEN_HEADER;
@@ -78,7 +78,12 @@ int32_t openBlock(const OpenRow& row, const uint8_t* sealed, OpenContexts& conte
     status = (sealed[BLOCK_FLAGS_AT] & BLOCK_FLAG_PLAIN) != 0 ? openPlain(row, sealed, additional)
                                                                : openEncrypted(row, sealed, additional, contexts);
   }
-  if (status != OPEN_OK) memset(row.destination, 0, row.plainBytes);
+  if (status != OPEN_OK) {
+    memset(row.destination, 0, row.destinationBytes());
+  } else if (row.sealed) {
+    memcpy(row.destination, sealed, row.storedBytes);
+    moveSealedBlock(row.destination, GENERATION_NONE);
+  }
   return status;
 }
 
@@ -120,7 +125,7 @@ void openRun(OpenRow* first, OpenRow* end, ReadMode mode, Scratch& scratch, Open
       row->status = OPEN_MISS;
     } else {
       row->status = got < 0 ? static_cast<int32_t>(got) : OPEN_SHORT;
-      memset(row->destination, 0, row->plainBytes);
+      memset(row->destination, 0, row->destinationBytes());
     }
     sealed += row->storedBytes;
   }

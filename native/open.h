@@ -35,6 +35,10 @@ struct OpenRow {
   int32_t status;
   // Which row of the caller's batch this is.
   uint32_t row;
+  // The destination gets the block as it is sealed, once it is proven; of no generation. Plain blocks are refused.
+  bool sealed;
+
+  size_t destinationBytes() const { return sealed ? storedBytes : plainBytes; }
 };
 
 // A batch with every pointer, number and range checked already (binding-batches.h does that).
@@ -56,7 +60,7 @@ enum class ReadMode {
   WAITING,
 };
 
-// Proves one sealed block of row.storedBytes and writes row.plainBytes to its destination. Returns the row's status;
+// Proves one sealed block of row.storedBytes and writes row.destinationBytes() to its destination. Returns the row's status;
 // unless that is OPEN_OK the destination holds zeros: nobody may see bytes that nothing vouches for. Needs the mutex
 // of `contexts`.
 int32_t openBlock(const OpenRow& row, const uint8_t* sealed, OpenContexts& contexts);

@@ -85,7 +85,11 @@ int appendRecord(int file, const SealPlan& plan, const SealRecord& record, Appen
     uint8_t* out = window.reserve(storedBytes);
     if (out == nullptr) return window.status();
     const SealBlock& block = plan.blocks[record.firstBlock + n];
-    if (!sealBlock(block, record.blockBytes, plan.generation, thread, out)) return -EIO;
+    if (block.key == nullptr) {
+      copySealedBlock(block, record.blockBytes, plan.generation, out);
+    } else if (!sealBlock(block, record.blockBytes, plan.generation, thread, out)) {
+      return -EIO;
+    }
     payloadCrc = crc32c(payloadCrc, out, storedBytes);
   }
 
@@ -133,6 +137,11 @@ bool sealBlock(const SealBlock& block, uint32_t plainBytes, uint64_t generation,
   put32(out + BLOCK_HEADER_CRC_AT, crc32c(0, out, BLOCK_HEADER_CRC_AT));
   memset(data + plainBytes, 0, storedBytesOf(plainBytes) - BLOCK_HEADER_BYTES - plainBytes);
   return true;
+}
+
+void copySealedBlock(const SealBlock& block, uint32_t plainBytes, uint64_t generation, uint8_t* out) {
+  memcpy(out, block.source, storedBytesOf(plainBytes));
+  moveSealedBlock(out, generation);
 }
 
 int sealAndAppend(int file, off_t offset, const SealPlan& plan, Scratch& scratch, int thread) {

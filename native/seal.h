@@ -21,6 +21,7 @@ struct SealRecord {
 
 struct SealBlock {
   const uint8_t* source;
+  // Null: the source is a sealed block already, and is copied as it is.
   SealingKey* key;
   uint64_t index;
   uint64_t counter;
@@ -44,6 +45,9 @@ struct SealPlan {
 
 // Writes one sealed block of storedBytesOf(plainBytes) to `out`. False when OpenSSL refuses.
 bool sealBlock(const SealBlock& block, uint32_t plainBytes, uint64_t generation, int thread, uint8_t* out);
+
+// Copies one sealed block of storedBytesOf(plainBytes) to `out`, as one of another segment.
+void copySealedBlock(const SealBlock& block, uint32_t plainBytes, uint64_t generation, uint8_t* out);
 
 // Lays the records out from `offset`, one after another, with zeros after the last up to the next APPEND_BORDER_BYTES
 // of the file. Returns 0 or a negative errno; after a failure the range holds anything.

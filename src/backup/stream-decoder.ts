@@ -1,11 +1,13 @@
 import type { z } from 'zod';
 import { BackupError } from './backup-error.js';
 import { FRAME_DATA_BYTES_MAX, FRAME_TEXT_BYTES_MAX } from './limits.js';
+import { StreamDigest } from './stream-digest.js';
 import {
   type Crc32c,
   FRAME_HEADER_BYTES,
   FrameKind,
   HEAD_BYTES,
+  sealedBytesOf,
   STREAM_MAGIC,
   STREAM_VERSION,
   streamBegin,
@@ -19,9 +21,18 @@ export type StreamItem =
   /** `data` is the caller's. */
   | { readonly kind: 'data'; readonly offsetBytes: number; readonly data: Uint8Array }
   | { readonly kind: 'zero'; readonly offsetBytes: number; readonly lengthBytes: number }
-  | { readonly kind: 'end' };
+  /** Whole blocks as they are sealed; `data` is the caller's. */
+  | { readonly kind: 'sealed'; readonly offsetBytes: number; readonly lengthBytes: number; readonly data: Uint8Array }
+  /** `proof`: of a sealed stream, for who has its keys to check. */
+  | { readonly kind: 'end'; readonly proof: StreamProof | null };
+
+export interface StreamProof {
+  readonly digest: Uint8Array;
+  readonly mac: string;
+}
 
 interface Header {
+  readonly bytes: Buffer;
   readonly kind: number;
   readonly offsetBytes: number;
   readonly lengthBytes: number;
@@ -49,6 +60,8 @@ export class StreamDecoder {
   #dataBytes = 0;
   #zeroBytes = 0;
   #takenBytes = 0;
+  /** null: the stream is plain. */
+  #digest: StreamDigest | null = null;
 
   constructor(crc32c: Crc32c) {
     this.#crc32c = crc32c;
@@ -107,13 +120,15 @@ export class StreamDecoder {
     if (this.#crc32c(bytes, 0, 32, 0) !== bytes.readUInt32LE(32)) throw this.#corrupt('a checksum is wrong');
     if (bytes.readUInt32LE(4) !== this.#frames) throw this.#corrupt('a piece is missing or out of its order');
     const header: Header = {
+      bytes,
       kind: bytes.readUInt32LE(0),
       offsetBytes: Number(bytes.readBigUInt64LE(8)),
       lengthBytes: Number(bytes.readBigUInt64LE(16)),
       payloadBytes: bytes.readUInt32LE(24),
       payloadChecksum: bytes.readUInt32LE(28),
     };
-    const payloadBytesMax = header.kind === FrameKind.DATA ? FRAME_DATA_BYTES_MAX : FRAME_TEXT_BYTES_MAX;
+    const hasBlocks = header.kind === FrameKind.DATA || header.kind === FrameKind.SEALED;
+    const payloadBytesMax = hasBlocks ? FRAME_DATA_BYTES_MAX : FRAME_TEXT_BYTES_MAX;
     if (header.payloadBytes > payloadBytesMax) throw this.#corrupt('a piece is too long');
     return header;
   }
@@ -125,18 +140,38 @@ export class StreamDecoder {
     const isFirst = this.#state === 'begin';
     if (isFirst !== (header.kind === FrameKind.BEGIN)) throw this.#corrupt('it does not begin as a stream does');
     this.#frames += 1;
+    if (header.kind !== FrameKind.END) {
+      this.#digest?.add(header.kind, header.bytes, payload, this.#begin?.blockBytes ?? 0);
+    }
     switch (header.kind) {
       case FrameKind.BEGIN: {
         const begin = this.#parse(streamBegin, payload);
         this.#begin = begin;
         this.#state = 'ranges';
+        if (begin.mode === 'sealed') {
+          this.#digest = new StreamDigest();
+          this.#digest.add(header.kind, header.bytes, payload, 0);
+        }
         return { kind: 'begin', begin };
       }
       case FrameKind.DATA:
+        if (this.#digest !== null) throw this.#corrupt('a sealed stream has plain data');
         if (header.lengthBytes !== payload.length) throw this.#corrupt('a range has another length than its data');
         this.#takeRange(header);
         this.#dataBytes += payload.length;
         return { kind: 'data', offsetBytes: header.offsetBytes, data: payload };
+      case FrameKind.SEALED: {
+        const { offsetBytes, lengthBytes } = header;
+        const blockBytes = this.#begin?.blockBytes ?? 1;
+        if (this.#digest === null) throw this.#corrupt('a plain stream has sealed blocks');
+        if (lengthBytes % blockBytes !== 0 || offsetBytes % blockBytes !== 0)
+          throw this.#corrupt('a sealed range is not of whole blocks');
+        if (sealedBytesOf(lengthBytes) !== payload.length)
+          throw this.#corrupt('a range has another length than its blocks');
+        this.#takeRange(header);
+        this.#dataBytes += lengthBytes;
+        return { kind: 'sealed', offsetBytes, lengthBytes, data: payload };
+      }
       case FrameKind.ZERO:
         if (payload.length > 0) throw this.#corrupt('zeros have no data');
         this.#takeRange(header);
@@ -147,8 +182,11 @@ export class StreamDecoder {
         const isWhole =
           end.frames === this.#frames - 1 && end.dataBytes === this.#dataBytes && end.zeroBytes === this.#zeroBytes;
         if (!isWhole) throw this.#corrupt('its end counts other pieces than came');
+        const { mac } = end;
+        if ((mac === undefined) !== (this.#digest === null)) throw this.#corrupt('its end does not prove it');
         this.#state = 'ended';
-        return { kind: 'end' };
+        const digest = this.#digest?.value();
+        return { kind: 'end', proof: digest === undefined || mac === undefined ? null : { digest, mac } };
       }
       default:
         throw this.#corrupt(`it has a piece of an unknown kind, ${header.kind}`);

@@ -22,10 +22,30 @@ export const RECOVERY_PASSPHRASE_OPTIONS = {
 } as const satisfies OptionSpecs;
 
 /** The passphrase of a new recovery file, for the caller to wipe. Throws USAGE, FAILED, CANCELLED. */
-export async function newRecoveryPassphrase(
+export function newRecoveryPassphrase(
   session: Session,
   file: string | undefined,
   variable: string | undefined,
+): Promise<Buffer> {
+  return passphraseFrom(session, file, variable, () => askTwice(session));
+}
+
+/** The passphrase of a recovery file that is there; likewise. */
+export function recoveryPassphrase(
+  session: Session,
+  file: string | undefined,
+  variable: string | undefined,
+): Promise<Buffer> {
+  return passphraseFrom(session, file, variable, async () =>
+    Buffer.from(await askOnce(session, 'Passphrase of the recovery file: ')),
+  );
+}
+
+async function passphraseFrom(
+  session: Session,
+  file: string | undefined,
+  variable: string | undefined,
+  fromTerminal: () => Promise<Buffer>,
 ): Promise<Buffer> {
   if (file !== undefined && variable !== undefined) {
     throw usageError('give --recovery-passphrase-file or --recovery-passphrase-environment, not both');
@@ -35,7 +55,7 @@ export async function newRecoveryPassphrase(
       ? await fromFile(session, file)
       : variable !== undefined
         ? fromEnvironment(session, variable)
-        : await fromTerminal(session);
+        : await fromTerminal();
   if (text.length === 0) throw usageError('the passphrase is empty');
   return text;
 }
@@ -64,16 +84,17 @@ function fromEnvironment(session: Session, variable: string): Buffer {
   return Buffer.from(value);
 }
 
-async function fromTerminal(session: Session): Promise<Buffer> {
-  const { world } = session;
+async function askTwice(session: Session): Promise<Buffer> {
+  const first = await askOnce(session, 'Passphrase for the recovery file: ');
+  if ((await askOnce(session, 'Once more: ')) !== first) throw failure('the two are not the same; nothing was written');
+  return Buffer.from(first);
+}
+
+async function askOnce({ world }: Session, question: string): Promise<string> {
   if (!world.interactive) {
     throw usageError('nobody can be asked for a passphrase here: give --recovery-passphrase-file FILE');
   }
-  const ask = (question: string): Promise<string> =>
-    askHidden(question, world.stdin, world.stderr.stream, world.signal).catch((thrown: unknown) => {
-      throw new CliError('nothing was written', { code: 'CANCELLED' }, { cause: thrown });
-    });
-  const first = await ask('Passphrase for the recovery file: ');
-  if ((await ask('Once more: ')) !== first) throw failure('the two are not the same; nothing was written');
-  return Buffer.from(first);
+  return askHidden(question, world.stdin, world.stderr.stream, world.signal).catch((thrown: unknown) => {
+    throw new CliError('nothing was written', { code: 'CANCELLED' }, { cause: thrown });
+  });
 }

@@ -25,6 +25,7 @@ import type { SnapshotDiffs } from './snapshots/snapshot-diffs.js';
 import { type SnapshotParts, snapshotParts } from './snapshots/snapshot-parts.js';
 import type { SnapshotSchedules } from './snapshots/snapshot-schedules.js';
 import { Snapshots } from './snapshots/snapshots.js';
+import type { RecoverySource } from './snapshots/stream-keys.js';
 import { StreamReceiver, type StreamReceiverDependencies } from './snapshots/stream-receiver.js';
 import { StreamSender } from './snapshots/stream-sender.js';
 import { StreamTargets } from './snapshots/stream-targets.js';
@@ -168,8 +169,8 @@ export class ControlPlane implements Closable {
     this.snapshots = new Snapshots({ ...base, ...parts, remover: parts.snapshotRemover });
     this.schedules = parts.schedules;
     this.diffs = diffs;
-    this.sender = new StreamSender({ ...base, ...parts, transfers, crc32c });
-    const targets = new StreamTargets({ ...base, references, snapshots, creator, opener });
+    this.sender = new StreamSender({ nodeId: options.nodeId }, { ...base, ...parts, vault, transfers, crc32c });
+    const targets = new StreamTargets({ ...base, references, snapshots, creator, opener, crc32c });
     this.#receiverDependencies = { targets, transfers, events, crc32c };
     this.#snapshotParts = parts;
     this.#table = table;
@@ -216,9 +217,9 @@ export class ControlPlane implements Closable {
     return this.#closing.close();
   }
 
-  /** A stream on its way into the volume that `request` names, or makes. Throws REFUSED when too many come in. */
-  receive(request: CreateRequest, caller: Caller): StreamReceiver {
-    return new StreamReceiver(request, caller, this.#receiverDependencies);
+  /** A stream on its way into the volume that `request` names, or makes, as StreamReceiver says. Throws REFUSED when too many come in. */
+  receive(request: CreateRequest, recovery: RecoverySource | null, caller: Caller): StreamReceiver {
+    return new StreamReceiver(request, recovery, caller, this.#receiverDependencies);
   }
 
   streamEvents(query: EventQuery, signal: AbortSignal): AsyncGenerator<EventRecord, void, void> {

@@ -2,7 +2,7 @@ import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { Mutex } from '../base/mutex.js';
 import { SharedMutex } from '../base/shared-mutex.js';
-import type { KeyVault, MadeKey, RotationOutcome } from '../crypto/data-key-vault.js';
+import type { ForeignKey, KeyVault, MadeKey, RotationOutcome } from '../crypto/data-key-vault.js';
 import type { KeyProviderOptions } from '../crypto/key-provider.js';
 import { decodeJson, encodeJson } from '../meta/json-value.js';
 import { TRANSACTION_OPERATIONS_MAX } from '../meta/limits.js';
@@ -10,6 +10,11 @@ import type { MetaStore } from '../meta/meta-store.js';
 import type { DataKey } from '../volume/volume-host.js';
 import { codeOf, ControlError, refused } from './control-error.js';
 import { DATA_KEY_COUNTER, DATA_KEY_PREFIX, dataKeyKey } from './meta-keys.js';
+
+/** A data key and how it is kept. */
+export interface WrappedDataKey extends DataKey {
+  readonly record: Uint8Array;
+}
 
 /**
  * Data keys of volumes: their numbers, and their wrapped copies in the MetaStore (the vault keeps the other copy).
@@ -50,10 +55,20 @@ export class DataKeys {
 
   /** Both copies are durable when this resolves. The caller wipes `secret` or hands it on. */
   make(): Promise<MadeKey> {
-    return this.#use.shared(() => this.#making.run(() => this.#make()));
+    return this.#use.shared(() => this.#making.run(() => this.#make(null)));
   }
 
-  async #make(): Promise<MadeKey> {
+  /** Keeps a data key of another node under a number of this one, as `make` does with its own. Its secret is only read. */
+  adopt(key: ForeignKey): Promise<MadeKey> {
+    return this.#use.shared(() => this.#making.run(() => this.#make(key)));
+  }
+
+  /** As the vault says. */
+  unwrapForeign(number: number, record: Uint8Array): Promise<ForeignKey | null> {
+    return this.#use.shared(() => this.#vault.unwrapForeign(number, record));
+  }
+
+  async #make(foreign: ForeignKey | null): Promise<MadeKey> {
     const { state } = this.#vault;
     if (!state.usable) {
       throw refused(
@@ -65,7 +80,7 @@ export class DataKeys {
     const number = this.#last + 1;
     // From here on the number counts as used, whatever happens.
     this.#last = number;
-    const made = await this.#vault.create(number);
+    const made = await (foreign === null ? this.#vault.create(number) : this.#vault.adopt(number, foreign));
     try {
       await this.#writeCounter(number, { [dataKeyKey(number)]: made.record });
     } catch (thrown) {
@@ -82,12 +97,12 @@ export class DataKeys {
   }
 
   /** The keys in the order of `numbers`. Heals a damaged copy from the other. Throws what the vault throws. */
-  load(numbers: readonly number[]): Promise<DataKey[]> {
+  load(numbers: readonly number[]): Promise<WrappedDataKey[]> {
     return this.#use.shared(() => this.#load(numbers));
   }
 
-  async #load(numbers: readonly number[]): Promise<DataKey[]> {
-    const keys: DataKey[] = [];
+  async #load(numbers: readonly number[]): Promise<WrappedDataKey[]> {
+    const keys: WrappedDataKey[] = [];
     try {
       for (const number of numbers) keys.push(await this.#loadOne(number));
     } catch (thrown) {
@@ -125,7 +140,7 @@ export class DataKeys {
     for (const number of numbers) await this.#vault.erase(number);
   }
 
-  async #loadOne(number: number): Promise<DataKey> {
+  async #loadOne(number: number): Promise<WrappedDataKey> {
     const { state } = this.#vault;
     if (!state.usable) throw state.error;
     let copy: Uint8Array | null = null;
@@ -141,7 +156,7 @@ export class DataKeys {
       this.#log.warn({ keyNumber: number, ...loaded.healed }, text);
       if (loaded.healed.copy === 'meta') await this.#storeHealed(number, loaded.record);
     }
-    return { number, secret: loaded.secret };
+    return { number, secret: loaded.secret, record: loaded.record };
   }
 
   /** One good copy is enough to serve; that the second could not be written is worth a line. */

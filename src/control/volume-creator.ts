@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import type { Clock, Random } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
+import type { ForeignKey } from '../crypto/data-key-vault.js';
 import type { Log } from '../base/log.js';
 import { randomUuid } from '../base/uuid.js';
 import { checkLabels } from '../model/label.js';
@@ -163,11 +164,23 @@ export class VolumeCreator {
   /**
    * Checks the request and makes everything but the row. The name is held until the result is committed or undone.
    * When this throws, or the caller has gone, nothing of it is left. `source`: a clone of that layer, which nobody may drop
-   * meanwhile.
+   * meanwhile. `foreign`: keys of another node that its blocks may be under; they come before its own, in their order.
    */
-  async prepare(request: CreateRequest, caller: Caller, source: CloneSource | null = null): Promise<VolumeInTheMaking> {
+  async prepare(
+    request: CreateRequest,
+    caller: Caller,
+    source: CloneSource | null = null,
+    foreign: readonly ForeignKey[] = [],
+  ): Promise<VolumeInTheMaking> {
     const { table, dataKeys, classes } = this.#dependencies;
     const draft = source === null ? this.#draft(request) : this.#cloneDraft(request, source);
+    if (foreign.length > 0 && !draft.encrypted) {
+      throw refused(
+        'state',
+        `storage class ${draft.storageClass} is without encryption, and the stream is sealed; ` +
+          'name one with encryption, or send with --decrypt',
+      );
+    }
     const releases = [table.reserve(draft.name), classes.hold(draft.storageClass)];
     const release = (): void => {
       for (const one of releases) one();
@@ -179,6 +192,11 @@ export class VolumeCreator {
       throwIfCancelled(caller);
       await stepOf('note creation', table.announce(draft.id));
       if (source !== null) keys.push(...(await stepOf('load data keys', dataKeys.load(source.dataKeyNumbers))));
+      for (const key of foreign) {
+        const { number, secret } = await stepOf('keep data key', dataKeys.adopt(key));
+        keys.push({ number, secret });
+        made.push(number);
+      }
       if (draft.encrypted) {
         const { number, secret } = await stepOf('make data key', dataKeys.make());
         keys.push({ number, secret });

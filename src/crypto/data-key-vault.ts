@@ -3,10 +3,10 @@ import { assert } from '../base/assert.js';
 import type { Clock, Random } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
-import { FileError } from '../io/file-error.js';
 import type { Files } from '../io/files.js';
 import { CryptoError } from './crypto-error.js';
 import type { KeyProvider, KeyProviderOptions } from './key-provider.js';
+import { dataPathOf, makeFolders, storedNumbers, storedRecords } from './data-key-files.js';
 import { DATA_KEY_BYTES, DATA_KEY_NUMBER_MAX } from './limits.js';
 import { CHECK_NAME, proveMasterKey } from './master-key-check.js';
 import {
@@ -17,7 +17,7 @@ import {
   settleRotation,
   stagedPathOf,
 } from './master-rotation.js';
-import type { MetaCopies, MetaCopy } from './meta-copies.js';
+import type { MetaCopies } from './meta-copies.js';
 import { openKeyProvider } from './open-key-provider.js';
 import { flagsOf, sameSettings, settingsOf } from './provider-settings.js';
 import { unwrapRecord, wrapRecord } from './record-wrapping.js';
@@ -40,6 +40,14 @@ export interface MadeKey {
   readonly secret: Uint8Array;
   /** The wrapped copy that the caller puts into the MetaStore before the key is used. */
   readonly record: Uint8Array;
+}
+
+/** A data key of another node. */
+export interface ForeignKey {
+  /** 32 bytes. */
+  readonly secret: Uint8Array;
+  /** When it was made, wall clock. */
+  readonly madeAtMs: number;
 }
 
 export interface LoadedKey {
@@ -84,6 +92,13 @@ export interface KeyVault extends Closable {
   readonly warnings: readonly string[];
   /** Makes a data key; its file copy is durable when this resolves. NUMBER_TAKEN when the number was used before. */
   create(number: number): Promise<MadeKey>;
+  /** Keeps a data key that was made elsewhere, under a number of this node; otherwise as `create`. Only reads its secret. */
+  adopt(number: number, key: ForeignKey): Promise<MadeKey>;
+  /**
+   * Opens the record of a data key that another node has wrapped under its number there; null: its master key is not this
+   * one. The caller wipes the secret. Throws DAMAGED, and what the provider throws.
+   */
+  unwrapForeign(number: number, record: Uint8Array): Promise<ForeignKey | null>;
   /** `metaCopy`: what the MetaStore has, or null. WRONG_KEY, DAMAGED and MISSING name provider and number. */
   load(number: number, metaCopy: Uint8Array | null): Promise<LoadedKey>;
   /** Overwrites the file copy, then removes it. Fine if it is gone. The caller deletes the MetaStore's copy first. */
@@ -118,10 +133,6 @@ const NO_META_COPIES: MetaCopies = {
   store: () => Promise.resolve(),
   scrub: () => Promise.resolve(),
 };
-
-/** Of the file that `Files.replaceFile` writes before it takes the name. */
-const UNFINISHED_SUFFIX = '.json.new';
-const FILE_NAME_PATTERN = /^([1-9]\d{0,9})\.json$/;
 
 /** Data keys, wrapped by the key provider and kept twice: here under `keys/data`, and by the caller in the MetaStore. */
 export class DataKeyVault implements KeyVault {
@@ -196,17 +207,42 @@ export class DataKeyVault implements KeyVault {
     return `${provider}: ${this.#provider.describe()}`;
   }
 
-  async create(number: number): Promise<MadeKey> {
-    assertNumber(number);
+  create(number: number): Promise<MadeKey> {
+    const { random, clock } = this.#dependencies;
+    return this.#keep(number, random.bytes(DATA_KEY_BYTES), clock.wallMs());
+  }
+
+  adopt(number: number, { secret, madeAtMs }: ForeignKey): Promise<MadeKey> {
+    return this.#keep(number, secret.slice(), madeAtMs);
+  }
+
+  async unwrapForeign(number: number, record: Uint8Array): Promise<ForeignKey | null> {
     const provider = this.#usable(number);
-    const { files, random, clock } = this.#dependencies;
-    const path = this.#pathOf(number);
-    if ((await readIfThere(files, path)) !== null) {
-      throw new CryptoError(`data key ${String(number)} exists already`, { code: 'NUMBER_TAKEN', keyNumber: number });
+    const decoded = decodeWrappedKey(record, number);
+    if (decoded === null) {
+      const subject = `wrapped data key ${String(number)} of another node`;
+      throw new CryptoError(`${subject} is damaged, or of a newer version`, { code: 'DAMAGED', subject });
     }
-    const secret = random.bytes(DATA_KEY_BYTES);
+    if (decoded.provider !== provider.name) return null;
     try {
-      const record = await wrapRecord(provider, number, secret, clock.wallMs());
+      return { secret: await unwrapRecord(provider, decoded), madeAtMs: decoded.madeAtMs };
+    } catch (thrown) {
+      if (thrown instanceof CryptoError && thrown.code === 'WRONG_KEY') return null;
+      throw thrown;
+    }
+  }
+
+  /** Takes `secret` over. */
+  async #keep(number: number, secret: Uint8Array, madeAtMs: number): Promise<MadeKey> {
+    try {
+      assertNumber(number);
+      const provider = this.#usable(number);
+      const { files } = this.#dependencies;
+      const path = this.#pathOf(number);
+      if ((await readIfThere(files, path)) !== null) {
+        throw new CryptoError(`data key ${String(number)} exists already`, { code: 'NUMBER_TAKEN', keyNumber: number });
+      }
+      const record = await wrapRecord(provider, number, secret, madeAtMs);
       await writeSecret(files, path, record);
       return { number, secret, record };
     } catch (thrown) {
@@ -419,62 +455,4 @@ function stateOf(copy: Uint8Array | null): string {
 
 function assertNumber(number: number): void {
   assert(Number.isInteger(number) && number >= 1 && number <= DATA_KEY_NUMBER_MAX, 'a data key number is 1 to 2^32-1');
-}
-
-function dataPathOf(keysPath: string): string {
-  return join(keysPath, 'data');
-}
-
-async function makeFolders(files: Files, keysPath: string): Promise<void> {
-  const path = dataPathOf(keysPath);
-  try {
-    await files.makeDirectory(path);
-    await files.syncDirectory(keysPath);
-    await removeUnfinished(files, path);
-  } catch (thrown) {
-    throw new CryptoError(`cannot make ${path}: ${messageOf(thrown)}`, { code: 'IO', path }, { cause: thrown });
-  }
-}
-
-/** A copy that a crash kept from its name belongs to a key that nobody has used. */
-async function removeUnfinished(files: Files, dataPath: string): Promise<void> {
-  for (const name of await files.list(dataPath)) {
-    if (name.endsWith(UNFINISHED_SUFFIX)) await files.remove(join(dataPath, name));
-  }
-}
-
-async function storedNumbers(files: Files, dataPath: string): Promise<number[]> {
-  let names: string[];
-  try {
-    names = await files.list(dataPath);
-  } catch (thrown) {
-    if (thrown instanceof FileError && thrown.code === 'NOT_FOUND') return [];
-    throw new CryptoError(
-      `cannot list ${dataPath}: ${messageOf(thrown)}`,
-      { code: 'IO', path: dataPath },
-      { cause: thrown },
-    );
-  }
-  const numbers = names.map((name) => Number(FILE_NAME_PATTERN.exec(name)?.[1] ?? 0));
-  return numbers.filter((number) => number > 0 && number <= DATA_KEY_NUMBER_MAX).sort((left, right) => left - right);
-}
-
-/** Every intact copy, those of files first; `count` counts the damaged ones too. */
-async function storedRecords(
-  files: Files,
-  dataPath: string,
-  metaCopies: readonly MetaCopy[],
-): Promise<{ count: number; records: WrappedKeyRecord[] }> {
-  const numbers = await storedNumbers(files, dataPath);
-  const records: WrappedKeyRecord[] = [];
-  for (const number of numbers) {
-    const bytes = await readIfThere(files, join(dataPath, `${String(number)}.json`));
-    const record = bytes === null ? null : decodeWrappedKey(bytes, number);
-    if (record !== null) records.push(record);
-  }
-  for (const { number, record } of metaCopies) {
-    const decoded = decodeWrappedKey(record, number);
-    if (decoded !== null) records.push(decoded);
-  }
-  return { count: numbers.length + metaCopies.length, records };
 }

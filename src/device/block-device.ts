@@ -15,6 +15,13 @@ export const RequestFlag = {
   NO_HOLE: 2,
   /** WRITE_ZEROES: fail with UNSUPPORTED if it is not faster than writing. */
   FAST_ZERO: 4,
+  /**
+   * READ and WRITE of whole blocks as they are sealed, one behind another: `data` has header and ciphertext of each, which
+   * is a 64th more than the plaintext that `lengthBytes` counts. For who moves a volume without opening it; of no
+   * protocol. A read of what is not there, or not encrypted, fails; a write is refused with UNAUTHENTIC unless every block
+   * opens at its place under a key of the volume.
+   */
+  SEALED: 8,
 } as const;
 
 /** Why a request failed. Translated once at the edge (`toNbdErrno`). */
@@ -24,7 +31,9 @@ export type DeviceFault =
   | { readonly code: 'RANGE' }
   | { readonly code: 'READ_ONLY' }
   | { readonly code: 'UNSUPPORTED' }
-  | { readonly code: 'CLOSED' };
+  | { readonly code: 'CLOSED' }
+  /** Sealed blocks are not what was sealed there under a key of the volume. Nothing was written. */
+  | { readonly code: 'UNAUTHENTIC'; readonly detail: string };
 
 /**
  * One request. Between `submit` and `done` the device owns it and the bytes that it names: the issuer must neither

@@ -98,6 +98,8 @@ export interface Addon {
   releaseKeyring(keyring: number): void;
   createSealingKey(keyring: number, number: number, salt: Uint8Array): number;
   releaseSealingKey(key: number): void;
+  /** How many blocks are proven, up to the first that is not. */
+  proveSealed(keyring: number, bytes: Uint8Array, blockBytes: number, first: number): Outcome;
 
   appendNow(...batch: SealArguments): Outcome;
   appendLater(...batchAndDone: [...SealArguments, done: Done]): Outcome;

@@ -21,6 +21,11 @@ export interface BlockKeys {
    */
   createSealingKey(keyring: KeyringId, number: number, salt: Uint8Array): SealingKeyId;
   releaseSealingKey(key: SealingKeyId): void;
+  /**
+   * Authenticates sealed blocks of consecutive indices, from `first` on, that lie one behind another in memory, as a SEALED
+   * read delivers them. Returns how many are proven, up to the first that is not; blocks without encryption are not.
+   */
+  proveSealed(keyring: KeyringId, bytes: Uint8Array, blockBytes: number, first: number): number;
 }
 
 export interface Checksums {

@@ -23,4 +23,9 @@ export class NativeBlockKeys implements BlockKeys {
   releaseSealingKey(key: SealingKeyId): void {
     addon.releaseSealingKey(key);
   }
+
+  /** Without the memory to prove them in, none is proven. */
+  proveSealed(keyring: KeyringId, bytes: Uint8Array, blockBytes: number, first: number): number {
+    return Math.max(0, addon.proveSealed(keyring, bytes, blockBytes, first));
+  }
 }

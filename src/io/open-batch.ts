@@ -3,8 +3,10 @@
  * Rows may name different files, keyrings and destinations. The kernel reads rows that are adjacent on disk together.
  */
 
-/** Ints per row: file, destination number, offset in the destination, keyring, plaintext bytes, stored bytes. */
-export const OPEN_INTS = 6;
+/** Ints per row: file, destination number, offset in the destination, keyring, plaintext bytes, stored bytes, what is delivered. */
+export const OPEN_INTS = 7;
+/** What is delivered: the plaintext, or the block as it is sealed, once it is proven, of generation 0. */
+export const Deliver = { PLAIN: 0, SEALED: 1 } as const;
 /** Doubles per row: file offset of the sealed block, block index (additional data), expected segment generation. */
 export const OPEN_NUMBERS = 3;
 
@@ -37,7 +39,10 @@ export class OpenBatch {
     this.destinations.length = 0;
   }
 
-  /** Adds a row with status MISS and returns its number. Plaintext goes to destination[offset, offset + plainBytes). */
+  /**
+   * Adds a row with status MISS and returns its number. Plaintext goes to destination[offset, offset + plainBytes), a block
+   * that is delivered as it is sealed to [offset, offset + storedBytes).
+   */
   add(
     file: number,
     fileOffset: number,
@@ -48,6 +53,7 @@ export class OpenBatch {
     destination: number,
     destinationOffset: number,
     plainBytes: number,
+    deliver: 0 | 1 = Deliver.PLAIN,
   ): number {
     const row = this.count;
     if (row === this.status.length) this.#grow();
@@ -57,7 +63,8 @@ export class OpenBatch {
     this.ints[at++] = destinationOffset;
     this.ints[at++] = keyring;
     this.ints[at++] = plainBytes;
-    this.ints[at] = storedBytes;
+    this.ints[at++] = storedBytes;
+    this.ints[at] = deliver;
     at = row * OPEN_NUMBERS;
     this.numbers[at++] = fileOffset;
     this.numbers[at++] = index;

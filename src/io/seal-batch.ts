@@ -12,10 +12,15 @@
 
 /** Ints per record in `records`: offset in `headers`, headerBytes (with padding), first block, block count. */
 export const RECORD_INTS = 4;
-/** Ints per block in `blockInts`: source number, offset in the source, sealing key, epoch (as int32 bits). */
+/**
+ * Ints per block in `blockInts`: source number, offset in the source, sealing key (SEALED_ALREADY: the source is a sealed
+ * block, which gets another generation and no more), epoch (as int32 bits).
+ */
 export const BLOCK_INTS = 4;
 /** Doubles per block in `blockNumbers`: block index, nonce counter. */
 export const BLOCK_NUMBERS = 2;
+/** In place of a sealing key. */
+export const SEALED_ALREADY = 0;
 
 export class SealBatch {
   headers = new Uint8Array(64 * 1024);

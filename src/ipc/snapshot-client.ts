@@ -100,8 +100,11 @@ export class SnapshotClient {
     return this.#channel.read(open, STREAM_IDLE_MS_MAX);
   }
 
-  /** Aborting the signal does not cut this stream: its user calls `abandon`, which waits for the daemon to clean up. */
-  receive(create: CreateVolumeRequest): ReceiveStream {
+  /**
+   * `recovery`: a recovery file for the keys of a sealed stream. Aborting the signal does not cut this stream: its user calls
+   * `abandon`, which waits for the daemon to clean up.
+   */
+  receive(create: CreateVolumeRequest, recovery: RecoveryFile | null = null): ReceiveStream {
     const watch = new CallWatch(this.#channel);
     const upload = new UploadStream<ReceiveMessage, ReceiveResponse>(
       (done) => {
@@ -109,7 +112,10 @@ export class SnapshotClient {
         watch.begin(call, { interruptible: false });
         return call;
       },
-      message({ create }),
+      message({
+        create,
+        ...(recovery === null ? {} : { recovery: recovery.file, recoveryPassphrase: recovery.passphrase }),
+      }),
       { watch, translate: (error, of, timeoutMs) => this.#channel.translate(error, of, timeoutMs) },
     );
     return new ReceiveStream(upload);
@@ -127,6 +133,11 @@ export class SnapshotClient {
     const call: UnaryMethod<object, ScheduleList> = (r, m, o, done) => this.#calls.listSchedules(r, m, o, done);
     return (await this.#channel.unary(call, {})).schedules;
   }
+}
+
+export interface RecoveryFile {
+  readonly file: Buffer;
+  readonly passphrase: Buffer;
 }
 
 /** A stream on its way into a volume. What it makes exists only if `complete` resolves. */
@@ -159,7 +170,7 @@ export class ReceiveStream {
 }
 
 function message(fields: Partial<ReceiveMessage>): ReceiveMessage {
-  return { create: undefined, data: EMPTY, complete: false, ...fields };
+  return { create: undefined, data: EMPTY, complete: false, recovery: EMPTY, recoveryPassphrase: EMPTY, ...fields };
 }
 
 const EMPTY = Buffer.alloc(0);

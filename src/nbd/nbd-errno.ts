@@ -6,6 +6,7 @@ import { NBD_EINVAL, NBD_EIO, NBD_ENOSPC, NBD_ENOTSUP, NBD_EPERM, NBD_ESHUTDOWN 
 export function toNbdErrno(fault: DeviceFault, operation: Operation | null): number {
   switch (fault.code) {
     case 'IO':
+    case 'UNAUTHENTIC':
       return NBD_EIO;
     case 'FULL':
       return NBD_ENOSPC;

@@ -1,7 +1,8 @@
 import { assert } from '../base/assert.js';
-import { type BlockRequest, type DeviceFault, type Extent, Operation } from '../device/block-device.js';
+import { type BlockRequest, type DeviceFault, type Extent, Operation, RequestFlag } from '../device/block-device.js';
 import { DeviceError } from '../device/device-error.js';
 import { PLAIN_KEY_NUMBER, type BlockKeys, type KeyringId } from '../io/block-keys.js';
+import { storedBytesOf } from '../io/record-layout.js';
 import type { Engine } from './engine.js';
 import { LEAF_BLOCKS } from './limits.js';
 import { UNLOADED } from './location.js';
@@ -176,8 +177,27 @@ export class Head implements ReadSource, WriteSource {
           return;
         }
         this.#checkRange(request);
+        if (request.operation === Operation.WRITE && (request.flags & RequestFlag.SEALED) !== 0) {
+          const forged = this.#forged(request);
+          if (forged !== null) {
+            request.done(forged);
+            return;
+          }
+        }
         this.#io.writes.submit(request, this, bound);
     }
+  }
+
+  /** Of sealed blocks that are to be written: the fault of the first that is not what was sealed there; null: none. */
+  #forged({ data, dataOffset, offsetBytes, lengthBytes }: BlockRequest): DeviceFault | null {
+    const { blockBytes } = this;
+    const first = offsetBytes / blockBytes;
+    const count = lengthBytes / blockBytes;
+    const sealed = data.subarray(dataOffset, dataOffset + count * storedBytesOf(blockBytes));
+    const proven = this.#io.keys.proveSealed(this.keyring, sealed, blockBytes, first);
+    if (proven === count) return null;
+    const detail = `block ${first + proven} is not what was sealed there under a key of this volume`;
+    return { code: 'UNAUTHENTIC', detail };
   }
 
   #refusal(): DeviceFault | null {

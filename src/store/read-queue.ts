@@ -1,9 +1,10 @@
 import type { Clock } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
-import type { BlockRequest, DeviceFault } from '../device/block-device.js';
+import { type BlockRequest, type DeviceFault, RequestFlag } from '../device/block-device.js';
 import type { KeyringId } from '../io/block-keys.js';
 import type { Files } from '../io/files.js';
-import { OpenBatch, OpenStatus } from '../io/open-batch.js';
+import { Deliver, OpenBatch, OpenStatus } from '../io/open-batch.js';
+import { storedBytesOf } from '../io/record-layout.js';
 import type { Engine } from './engine.js';
 import { LEAF_BLOCKS, READ_BATCHES_MAX } from './limits.js';
 import { offsetUnitsOf, slotOf, storedUnitsOf, UNLOADED } from './location.js';
@@ -223,9 +224,12 @@ export class ReadQueue {
     batch.open.destinations.push(request.data);
     const first = request.offsetBytes / blockBytes;
     const count = request.lengthBytes / blockBytes;
+    const isSealed = (request.flags & RequestFlag.SEALED) !== 0;
+    const deliver = isSealed ? Deliver.SEALED : Deliver.PLAIN;
+    const step = isSealed ? storedBytesOf(blockBytes) : blockBytes;
     for (let n = 0; n < count; n += 1) {
       const location = map.locate(layer, first + n);
-      const at = request.dataOffset + n * blockBytes;
+      const at = request.dataOffset + n * step;
       if (location > 0) {
         const slot = slotOf(location);
         const file = segmentFiles.opened(slot);
@@ -245,10 +249,15 @@ export class ReadQueue {
           destination,
           at,
           blockBytes,
+          deliver,
         );
       } else if (location === UNLOADED) {
         this.#giveBack(batch, firstRow, destination);
         this.#fetchLater(engine, Math.floor((first + n) / LEAF_BLOCKS), request, source);
+        return;
+      } else if (isSealed) {
+        this.#giveBack(batch, firstRow, destination);
+        this.#complete(request, source, { code: 'IO', detail: `block ${first + n} holds nothing that is sealed` });
         return;
       } else {
         request.data.fill(0, at, at + blockBytes);

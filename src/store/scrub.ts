@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import type { KeyringId } from '../io/block-keys.js';
 import { FileError } from '../io/file-error.js';
 import type { FileId, Files } from '../io/files.js';
-import { OpenBatch, OpenStatus } from '../io/open-batch.js';
+import { OPEN_INTS, OPEN_NUMBERS, OpenBatch, OpenStatus } from '../io/open-batch.js';
 import type { Engine } from './engine.js';
 import { leafSlices } from './layer-comparison.js';
 import { LEAF_BLOCKS, PAGE_BYTES, SCRUB_BATCH_BYTES, SCRUB_SLICE_BYTES } from './limits.js';
@@ -268,8 +268,8 @@ export class LayerScrub {
    */
   async #dropRead(file: FileId, cached: Int32Array): Promise<void> {
     const { numbers, ints, count } = this.#batch;
-    const from = (row: number): number => numbers[row * 3];
-    const to = (row: number): number => numbers[row * 3] + ints[row * 6 + 5];
+    const from = (row: number): number => numbers[row * OPEN_NUMBERS];
+    const to = (row: number): number => numbers[row * OPEN_NUMBERS] + ints[row * OPEN_INTS + 5];
     for (let row = 0; row < count;) {
       if (cached[row] === 1) {
         row += 1;

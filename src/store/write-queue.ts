@@ -2,6 +2,8 @@ import { assert } from '../base/assert.js';
 import type { Clock } from '../base/clock.js';
 import { Operation, RequestFlag, type BlockRequest, type DeviceFault } from '../device/block-device.js';
 import type { Checksums } from '../io/block-keys.js';
+import { storedBytesOf } from '../io/record-layout.js';
+import { SEALED_ALREADY } from '../io/seal-batch.js';
 import type { Engine } from './engine.js';
 import { AppendBatch } from './journal/append-batch.js';
 import { BATCH_HOLE_LEAVES_MAX, BATCH_VOID_STEPS_MAX, LEAF_BLOCKS, PAGE_BYTES } from './limits.js';
@@ -311,23 +313,24 @@ export class WriteQueue {
     }
   }
 
-  /** Adds as many blocks of a write as fit; zero blocks become holes. Returns the number taken. */
+  /** Adds as many blocks of a write as fit; zero blocks become holes, sealed ones stay as they are. Returns the number taken. */
   #addData(request: BlockRequest, source: WriteSource, first: number, count: number, from: number): number {
     const batch = this.#batch;
     const { layer, sealing } = source;
     const blockBytes = layer.blockBytes;
     const { data } = request;
+    const isSealed = (request.flags & RequestFlag.SEALED) !== 0;
+    const step = isSealed ? storedBytesOf(blockBytes) : blockBytes;
     let sourceNumber = -1;
     let n = from;
     while (n < count) {
       batch.openRecord(layer, source.epoch);
-      let room = Math.min(batch.room(), count - n);
-      if (room === 0) return n - from;
       // Alternating data and zeros use an extent each.
-      room = Math.min(room, batch.extentsLeft - 1);
+      const room = Math.min(batch.room(), count - n, batch.extentsLeft - 1);
+      if (room === 0) return n - from;
       for (const end = n + room; n < end; n += 1) {
-        const at = request.dataOffset + n * blockBytes;
-        if (data[at] === 0 && data[at + 511] === 0 && this.#checksums.isZero(data, at, blockBytes)) {
+        const at = request.dataOffset + n * step;
+        if (!isSealed && data[at] === 0 && data[at + 511] === 0 && this.#checksums.isZero(data, at, blockBytes)) {
           batch.addZeros(first + n, 1);
           continue;
         }
@@ -335,8 +338,8 @@ export class WriteQueue {
           sourceNumber = batch.seal.sources.length;
           batch.seal.sources.push(data);
         }
-        batch.addBlock(first + n, sourceNumber, at, sealing.id, sealing.counter);
-        sealing.counter += 1;
+        if (isSealed) batch.addBlock(first + n, sourceNumber, at, SEALED_ALREADY, 0);
+        else batch.addBlock(first + n, sourceNumber, at, sealing.id, sealing.counter++);
       }
     }
     return n - from;
@@ -387,7 +390,8 @@ export class WriteQueue {
       else map.setBlocks(row.layer, row.first, row.count, row.location, row.sequence);
     }
     // What was trimmed or dropped may be gained.
-    if (this.#finishing.some((item) => item.kind === 'verb' || isHole(item))) this.#fullUntilMs = 0;
+    const gains = (item: Item): boolean => item.kind !== 'request' || item.request.operation !== Operation.WRITE;
+    if (this.#finishing.some(gains)) this.#fullUntilMs = 0;
     // 2. Only then acknowledge.
     this.#complete(engine);
     if (this.waiting > 0) {
@@ -487,10 +491,6 @@ export class WriteQueue {
     this.#items = kept;
     this.#head = 0;
   }
-}
-
-function isHole(item: Item): boolean {
-  return item.kind === 'request' && item.request.operation !== Operation.WRITE;
 }
 
 function isStale({ request, source, bound }: Extract<Item, { kind: 'request' }>): boolean {

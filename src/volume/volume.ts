@@ -4,6 +4,7 @@ import {
   type DeviceFault,
   type Extent,
   Operation,
+  RequestFlag,
   type WaitingEnd,
 } from '../device/block-device.js';
 import { DeviceError } from '../device/device-error.js';
@@ -119,6 +120,10 @@ export class Volume implements VolumeHandle {
       return;
     }
     const aligned = offsetBytes % this.blockBytes === 0 && lengthBytes % this.blockBytes === 0;
+    if (!aligned && (request.flags & RequestFlag.SEALED) !== 0) {
+      request.done({ code: 'RANGE' });
+      return;
+    }
     if (operation === Operation.READ) {
       if (aligned) this.#head.submit(request);
       else this.#readUnaligned(request);

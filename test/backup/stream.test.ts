@@ -19,6 +19,35 @@ const BEGIN: StreamBegin = {
   encrypted: true,
 };
 
+const SEALED: StreamBegin = {
+  ...BEGIN,
+  mode: 'sealed',
+  nodeId: '2f8fad5b-d9cb-469f-a165-70867728950e',
+  masterKeyId: '0123456789abcdef0123456789abcdef',
+  keys: [{ number: 3, record: 'YWJj' }],
+};
+const MAC = 'ab'.repeat(32);
+
+/** The sealed twin of `sample`. `told`: gets the digest that its end proves. */
+function sealedSample(told: (digest: Uint8Array) => void = () => undefined): Buffer[] {
+  const encoder = new StreamEncoder(checksum);
+  return [
+    encoder.begin(SEALED),
+    encoder.sealed(0, 8192, new Uint8Array(2 * 4160).fill(1)),
+    encoder.zero(8192, 4096),
+    encoder.sealed(65_536, 4096, new Uint8Array(4160).fill(2)),
+    encoder.end((digest) => {
+      told(digest);
+      return MAC;
+    }),
+  ];
+}
+
+const samples = [
+  ['plain', () => sample()],
+  ['sealed', () => sealedSample()],
+] as const;
+
 function sample(): Buffer[] {
   const encoder = new StreamEncoder(checksum);
   return [
@@ -60,15 +89,59 @@ describe('a stream', () => {
     expect(items[3].kind === 'data' && items[3].data.every((byte) => byte === 2)).toBe(true);
   });
 
-  it('is noticed to be cut at every byte', () => {
-    const whole = Buffer.concat(sample());
+  it.each([1, 36, 4096, 1_000_000])('of sealed blocks says what was put in, in pieces of %i bytes', (pieceBytes) => {
+    let proven: Uint8Array | null = null;
+    const bytes = sealedSample((digest) => (proven = digest));
+    const items = decode(Buffer.concat(bytes), pieceBytes);
+    expect(items.map(({ kind }) => kind)).toEqual(['begin', 'sealed', 'zero', 'sealed', 'end']);
+    expect(items[0]).toEqual({ kind: 'begin', begin: SEALED });
+    expect(items[3]).toMatchObject({ offsetBytes: 65_536, lengthBytes: 4096 });
+    expect(items[3].kind === 'sealed' && items[3].data.every((byte) => byte === 2)).toBe(true);
+    expect(items[4]).toEqual({ kind: 'end', proof: { digest: proven, mac: MAC } });
+  });
+
+  it('of sealed blocks has a digest of its frames and of the headers of its blocks', () => {
+    const digests = new Set<string>();
+    const digestOf = (change: (blocks: Uint8Array) => void, offsetBytes = 0, zeroBytes = 4096): void => {
+      const encoder = new StreamEncoder(checksum);
+      const blocks = new Uint8Array(2 * 4160);
+      change(blocks);
+      encoder.begin(SEALED);
+      encoder.sealed(offsetBytes, 8192, blocks);
+      encoder.zero(65_536, zeroBytes);
+      encoder.end((digest) => {
+        digests.add(Buffer.from(digest).toString('hex'));
+        return MAC;
+      });
+    };
+    digestOf(() => undefined);
+    digestOf(() => undefined);
+    expect(digests.size).toBe(1);
+    digestOf((blocks) => (blocks[20] = 1));
+    digestOf((blocks) => (blocks[4160 + 63] = 1));
+    digestOf(() => undefined, 4096);
+    digestOf(() => undefined, 0, 8192);
+    expect(digests.size).toBe(5);
+  });
+
+  it('is of one kind: plain data, or sealed blocks with a proof', () => {
+    const [begin, first, , , end] = sample();
+    const [sealedBegin, sealedFirst, , , sealedEnd] = sealedSample();
+    expect(codeOf(() => decode(Buffer.concat([begin, sealedFirst])))).toBe('CORRUPT');
+    expect(codeOf(() => decode(Buffer.concat([sealedBegin, first])))).toBe('CORRUPT');
+    expect(codeOf(() => decode(Buffer.concat([...sample().slice(0, 4), sealedEnd])))).toBe('CORRUPT');
+    expect(codeOf(() => decode(Buffer.concat([...sealedSample().slice(0, 4), end])))).toBe('CORRUPT');
+  });
+
+  it.each(samples)('%s is noticed to be cut at every byte', (_, made) => {
+    const whole = Buffer.concat(made());
     for (let length = 0; length < whole.length; length += length < 600 ? 1 : 97) {
       expect(codeOf(() => decode(whole.subarray(0, length)))).toBe('CUT');
     }
   });
 
-  it('is noticed to be damaged at every byte', () => {
-    const whole = Buffer.concat(sample());
+  it.each(samples)('%s is noticed to be damaged at every byte', (_, made) => {
+    const whole = Buffer.concat(made());
     const random = new SeededRandom(7);
     for (let at = 0; at < whole.length; at += at < 600 ? 1 : 61) {
       const damaged = Buffer.from(whole);

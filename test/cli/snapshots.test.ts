@@ -172,9 +172,12 @@ describe('gfs volume send and receive', () => {
     await real.ok('snapshot', 'create', 'web', '--name', 'a');
     await write('web', 1, 2);
     await real.ok('snapshot', 'create', 'web', '--name', 'b');
-    const refused = await real.gfs(['volume', 'send', 'web@a', '--file', 'a.gfs']);
-    expect(refused.status).toBe(1);
-    expect(refused.stderr).toContain('this version cannot send its blocks as they are sealed');
+    await real.ok('volume', 'send', 'web@a', '--file', 'sealed.gfs');
+    await real.ok('volume', 'receive', 'sealed', '--file', 'sealed.gfs');
+    const aimless = ['volume', 'receive', 'other', '--file', 'sealed.gfs', '--recovery-passphrase-file', 'secret'];
+    expect((await real.gfs(aimless)).stderr).toContain('a passphrase is for a --recovery-file, and none is named');
+    const absent = ['volume', 'receive', 'other', '--file', 'sealed.gfs', '--recovery-file', 'absent'];
+    expect((await real.gfs(absent)).stderr).toContain('there is no file absent');
     expect((await real.json('volume', 'send', 'web@a', '--decrypt', '--file', 'a.gfs')).sentBytes).toBeGreaterThan(
       4096,
     );

@@ -1,4 +1,4 @@
-import { Operation, type BlockRequest, type Extent } from '../../src/device/block-device.js';
+import { Operation, RequestFlag, type BlockRequest, type Extent } from '../../src/device/block-device.js';
 import { DeviceError } from '../../src/device/device-error.js';
 import { DeviceStatistics, LATENCY_BOUNDS_MS } from '../../src/device/device-statistics.js';
 import type { QosSettings } from '../../src/model/qos-settings.js';
@@ -20,6 +20,7 @@ import type {
 } from '../../src/volume/volume-host.js';
 import type { BadRange, ScrubProgress, ScrubRequest } from '../../src/volume/volume-scrub.js';
 import type { CrashSwitch } from './crash-switch.js';
+import { openFake, sealFake } from './fake-sealed.js';
 
 interface FakeLayer {
   blockBytes: number;
@@ -408,6 +409,10 @@ export class FakeHandle implements VolumeHandle {
       request.done({ code: 'IO', detail: this.failWrites });
       return;
     }
+    if ((request.flags & RequestFlag.SEALED) !== 0) {
+      this.#serveSealed(request);
+      return;
+    }
     for (let done = 0; done < lengthBytes;) {
       const at = offsetBytes + done;
       const [index, within] = [Math.floor(at / this.blockBytes), at % this.blockBytes];
@@ -427,5 +432,30 @@ export class FakeHandle implements VolumeHandle {
       done += length;
     }
     request.done(null);
+  }
+
+  /** Whole blocks. */
+  #serveSealed({ operation, offsetBytes, lengthBytes, data, dataOffset, done }: BlockRequest): void {
+    const step = (this.blockBytes / 64) * 65;
+    for (let n = 0; n * this.blockBytes < lengthBytes; n += 1) {
+      const index = offsetBytes / this.blockBytes + n;
+      const at = dataOffset + n * step;
+      if (operation === Operation.READ) {
+        const block = shownBlock(this.#layers, this.#layer, index);
+        if (block === null) {
+          done({ code: 'IO', detail: `block ${index} holds nothing` });
+          return;
+        }
+        data.set(sealFake(this.keyNumbers.at(-1)!, index, block), at);
+      } else {
+        const block = openFake(this.keyNumbers, index, Buffer.from(data.subarray(at, at + step)));
+        if (block === null) {
+          done({ code: 'UNAUTHENTIC', detail: `block ${index} is not what was sealed there` });
+          return;
+        }
+        this.#layer.blocks.set(index, block);
+      }
+    }
+    done(null);
   }
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { CryptoError } from '../../src/crypto/crypto-error.js';
 import type {
+  ForeignKey,
   KeyVault,
   LoadedKey,
   MadeKey,
@@ -16,6 +17,8 @@ export class FakeVault implements KeyVault {
   readonly files = new Map<number, string>();
   provider: KeyProviderOptions = { provider: 'file' };
   masterKeyNumber = 1;
+  /** Whether other nodes have its master key. */
+  opensForeign = true;
   /** Makes a change of the master key end unfinished with this. */
   unfinished: CryptoError | null = null;
   readonly warnings: readonly string[] = [];
@@ -43,6 +46,19 @@ export class FakeVault implements KeyVault {
         record: new TextEncoder().encode(secret.toString('hex')),
       });
     });
+  }
+
+  adopt(number: number, { secret }: ForeignKey): Promise<MadeKey> {
+    return this.#crash.step('vault.adopt', () => {
+      const hex = Buffer.from(secret).toString('hex');
+      this.files.set(number, hex);
+      return Promise.resolve({ number, secret: secret.slice(), record: new TextEncoder().encode(hex) });
+    });
+  }
+
+  unwrapForeign(_number: number, record: Uint8Array): Promise<ForeignKey | null> {
+    const secret = Uint8Array.from(Buffer.from(new TextDecoder().decode(record), 'hex'));
+    return Promise.resolve(this.opensForeign ? { secret, madeAtMs: 1 } : null);
   }
 
   load(number: number, metaCopy: Uint8Array | null): Promise<LoadedKey> {

@@ -151,6 +151,7 @@ const calls: Record<string, readonly fc.Arbitrary<unknown>[]> = {
   ],
   createSealingKey: [fc.constantFrom<unknown>(keyring, released, 0, NaN, 'x'), number, bytes],
   releaseSealingKey: [anything.filter((value) => value !== sealing)],
+  proveSealed: [fc.constantFrom<unknown>(keyring, released, 0, NaN, 'x'), bytes, number, number],
   appendNow: sealBatch,
   appendLater: [...sealBatch, done],
   openNow: openBatch,

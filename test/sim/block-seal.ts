@@ -5,9 +5,9 @@
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import type { Checksums } from '../../src/io/block-keys.js';
-import { OPEN_INTS, OPEN_NUMBERS, OpenStatus, type OpenBatch } from '../../src/io/open-batch.js';
-import { BLOCK_INTS, BLOCK_NUMBERS, RECORD_INTS, type SealBatch } from '../../src/io/seal-batch.js';
-import type { Keyring, SealingKey, SimulatedKeys } from './simulated-keys.js';
+import { Deliver, OPEN_INTS, OPEN_NUMBERS, OpenStatus, type OpenBatch } from '../../src/io/open-batch.js';
+import { BLOCK_INTS, BLOCK_NUMBERS, RECORD_INTS, SEALED_ALREADY, type SealBatch } from '../../src/io/seal-batch.js';
+import type { KeyLookup, Keyring, SealingKey } from './key-lookup.js';
 
 const PAGE_BYTES = 4096;
 const BLOCK_HEADER_BYTES = 64;
@@ -90,8 +90,14 @@ export function sealBlock(out: Buffer, key: SealingKey, shape: BlockShape, plain
   out.writeUInt32LE(sum.crc32c(out, 0, 60, 0), 60);
 }
 
+/** Makes a sealed block one of another segment. */
+function moveSealed(sealed: Buffer, generation: number, sum: Crc): void {
+  sealed.writeUIntLE(generation, 48, 6);
+  sealed.writeUInt32LE(sum.crc32c(sealed, 0, 60, 0), 60);
+}
+
 /** What an append at `offset` writes, zeros up to the page border included. */
-export function sealBatch(batch: SealBatch, offset: number, keys: SimulatedKeys, sum: Crc): SealedBatch {
+export function sealBatch(batch: SealBatch, offset: number, keys: KeyLookup, sum: Crc): SealedBatch {
   let total = 0;
   for (let n = 0; n < batch.recordCount; n += 1) {
     const blockBytes = batch.recordBlockBytes[n];
@@ -115,6 +121,13 @@ export function sealBatch(batch: SealBatch, offset: number, keys: SimulatedKeys,
         row * BLOCK_INTS,
         (row + 1) * BLOCK_INTS,
       );
+      if (sealingKey === SEALED_ALREADY) {
+        const out = bytes.subarray(at, at + storedBytes);
+        out.set(batch.sources[source].subarray(sourceOffset, sourceOffset + storedBytes));
+        moveSealed(out, batch.generation, sum);
+        at += storedBytes;
+        continue;
+      }
       const [index, counter] = batch.blockNumbers.subarray(row * BLOCK_NUMBERS, (row + 1) * BLOCK_NUMBERS);
       const plain = batch.sources[source].slice(sourceOffset, sourceOffset + blockBytes);
       const key = keys.sealing(sealingKey);
@@ -147,33 +160,43 @@ export interface OpenRow {
   readonly index: number;
   readonly keyring: Keyring;
   readonly destination: Uint8Array;
+  readonly isSealed: boolean;
 }
 
-export function openRowOf(batch: OpenBatch, row: number, keys: SimulatedKeys): OpenRow {
-  const [file, destination, at, keyring, plainBytes, storedBytes] = batch.ints.subarray(
+export function openRowOf(batch: OpenBatch, row: number, keys: KeyLookup): OpenRow {
+  const [file, destination, at, keyring, plainBytes, storedBytes, deliver] = batch.ints.subarray(
     row * OPEN_INTS,
     (row + 1) * OPEN_INTS,
   );
   const [offset, index, generation] = batch.numbers.subarray(row * OPEN_NUMBERS, (row + 1) * OPEN_NUMBERS);
-  const target = batch.destinations[destination].subarray(at, at + plainBytes);
-  return { file, offset, storedBytes, generation, index, keyring: keys.keyring(keyring), destination: target };
+  const isSealed = deliver === Deliver.SEALED;
+  const target = batch.destinations[destination].subarray(at, at + (isSealed ? storedBytes : plainBytes));
+  return {
+    file,
+    offset,
+    storedBytes,
+    generation,
+    index,
+    keyring: keys.keyring(keyring),
+    destination: target,
+    isSealed,
+  };
 }
 
 /** Opens one block that was read; its status. Whatever is not proven leaves zeros behind. */
-export function openBlock(
-  row: OpenRow,
-  sealed: Buffer,
-  keys: SimulatedKeys,
-  sum: Crc,
-  sameGeneration: boolean,
-): number {
+export function openBlock(row: OpenRow, sealed: Buffer, keys: KeyLookup, sum: Crc, sameGeneration: boolean): number {
   const status = prove(row, sealed, keys, sum, sameGeneration);
   if (status !== OpenStatus.OK) row.destination.fill(0);
+  else if (row.isSealed) {
+    const out = Buffer.from(row.destination.buffer, row.destination.byteOffset, row.destination.length);
+    out.set(sealed.subarray(0, out.length));
+    moveSealed(out, 0, sum);
+  }
   return status;
 }
 
-function prove(row: OpenRow, sealed: Buffer, keys: SimulatedKeys, sum: Crc, sameGeneration: boolean): number {
-  const plainBytes = row.destination.length;
+function prove(row: OpenRow, sealed: Buffer, keys: KeyLookup, sum: Crc, sameGeneration: boolean): number {
+  const plainBytes = row.isSealed ? row.destination.length - row.destination.length / 65 : row.destination.length;
   if (sealed.readUInt32LE(60) !== sum.crc32c(sealed, 0, 60, 0)) return OpenStatus.HEADER;
   if (sameGeneration && sealed.readUIntLE(48, 6) !== row.generation) return OpenStatus.GENERATION;
   const flags = sealed[54];
@@ -181,7 +204,7 @@ function prove(row: OpenRow, sealed: Buffer, keys: SimulatedKeys, sum: Crc, same
   const plain = flags === FLAG_PLAIN;
   if ((flags & ~FLAG_PLAIN) !== 0 || plain !== (number === 0)) return OpenStatus.HEADER;
   const { keyring } = row;
-  if (plain && !keyring.allowPlain) return OpenStatus.KEY;
+  if (plain && (row.isSealed || !keyring.allowPlain)) return OpenStatus.KEY;
   if (sealed[55] !== Math.log2(plainBytes) || sealed.readUInt32LE(56) !== plainBytes) return OpenStatus.HEADER;
   const more = additionalData(row.index, flags, plainBytes);
   const data = sealed.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + plainBytes);

@@ -1,22 +1,16 @@
 import { hkdfSync } from 'node:crypto';
+import { crc32c } from '../../src/base/crc32c.js';
+import { OpenStatus } from '../../src/io/open-batch.js';
+import { openBlock } from './block-seal.js';
+import type { KeyLookup, Keyring, SealingKey } from './key-lookup.js';
 import { PLAIN_KEY_NUMBER, type BlockKeys, type KeyringId, type SealingKeyId } from '../../src/io/block-keys.js';
 
 const DATA_KEY_BYTES = 32;
 const SALT_BYTES = 16;
-
-export interface Keyring {
-  readonly allowPlain: boolean;
-  readonly keys: Map<number, Uint8Array>;
-}
-
-export interface SealingKey {
-  readonly number: number;
-  readonly salt: Uint8Array;
-  /** The derived AES key; null for blocks that are not encrypted. */
-  readonly key: Uint8Array | null;
-  /** Stands for the derived key (or, of a plain one, for its salt) wherever it is written down. */
-  readonly name: string;
-}
+const SUM = {
+  crc32c: (bytes: Uint8Array, offset: number, length: number, seed: number): number =>
+    crc32c(bytes.subarray(offset, offset + length), seed),
+};
 
 /** HKDF-SHA256 as native/block-format.h says. */
 function deriveBlockKey(dataKey: Uint8Array, salt: Uint8Array): Uint8Array {
@@ -26,7 +20,7 @@ function deriveBlockKey(dataKey: Uint8Array, salt: Uint8Array): Uint8Array {
 const nameOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 /** The keys of one process, in memory. */
-export class SimulatedKeys implements BlockKeys {
+export class SimulatedKeys implements BlockKeys, KeyLookup {
   readonly #keyrings = new Map<number, Keyring>();
   readonly #sealing = new Map<number, SealingKey>();
   readonly #derived = new Map<string, Uint8Array>();
@@ -70,6 +64,28 @@ export class SimulatedKeys implements BlockKeys {
 
   releaseSealingKey(key: SealingKeyId): void {
     this.#sealing.delete(key);
+  }
+
+  proveSealed(keyring: KeyringId, bytes: Uint8Array, blockBytes: number, first: number): number {
+    const storedBytes = blockBytes + blockBytes / 64;
+    const destination = new Uint8Array(storedBytes);
+    const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    const count = all.length / storedBytes;
+    for (let n = 0; n < count; n += 1) {
+      const row = {
+        file: 0,
+        offset: 0,
+        storedBytes,
+        generation: 0,
+        index: first + n,
+        keyring: this.keyring(keyring),
+        destination,
+        isSealed: true,
+      };
+      if (openBlock(row, all.subarray(n * storedBytes, (n + 1) * storedBytes), this, SUM, true) !== OpenStatus.OK)
+        return n;
+    }
+    return count;
   }
 
   keyring(id: number): Keyring {

@@ -1,5 +1,5 @@
 import { BackupError } from '../../backup/backup-error.js';
-import { type StreamItem, StreamDecoder } from '../../backup/stream-decoder.js';
+import { type StreamItem, type StreamProof, StreamDecoder } from '../../backup/stream-decoder.js';
 import type { Crc32c, StreamBegin } from '../../backup/stream-format.js';
 import type { Caller } from '../caller.js';
 import { cancelled, ControlError } from '../control-error.js';
@@ -8,6 +8,7 @@ import type { Transfers } from '../transfers.js';
 import type { CreateRequest } from '../volume-creator.js';
 import { eventOf } from '../volume-event.js';
 import { nameOf } from './find-point.js';
+import type { RecoverySource } from './stream-keys.js';
 import type { Received, StreamTarget } from './stream-target.js';
 import type { StreamTargets } from './stream-targets.js';
 
@@ -33,12 +34,24 @@ export class StreamReceiver {
   #state: 'reading' | 'completing' | 'done' | 'undone' = 'reading';
   #target: StreamTarget | null = null;
   #begin: StreamBegin | null = null;
+  #proof: StreamProof | null = null;
+  /** Until the stream's beginning has come. */
+  #recovery: RecoverySource | null;
   /** The write that is being taken; an abort waits for it. */
   #taking: Promise<void> = Promise.resolve();
 
-  /** `request`: the volume to make; of a difference only its name counts. Throws REFUSED when too many come in already. */
-  constructor(request: CreateRequest, caller: Caller, dependencies: StreamReceiverDependencies) {
+  /**
+   * `request`: the volume to make; of a difference only its name counts. `recovery`: for the keys of a sealed stream; its
+   * passphrase is wiped. Throws REFUSED when too many come in already.
+   */
+  constructor(
+    request: CreateRequest,
+    recovery: RecoverySource | null,
+    caller: Caller,
+    dependencies: StreamReceiverDependencies,
+  ) {
     this.#request = request;
+    this.#recovery = recovery;
     this.#caller = caller;
     this.#dependencies = dependencies;
     this.#decoder = new StreamDecoder(dependencies.crc32c);
@@ -72,6 +85,10 @@ export class StreamReceiver {
     try {
       this.#decoder.finish();
       const target = this.#target as StreamTarget;
+      if (!target.isProven(this.#proof)) {
+        const message = 'the stream is not what its sender sealed: its end does not prove it; nothing of it was kept';
+        throw new ControlError(message, { code: 'DAMAGED', subject: 'stream' });
+      }
       await target.writer.flush();
       const received = await target.commit();
       this.#state = 'done';
@@ -100,12 +117,17 @@ export class StreamReceiver {
   async #take(item: StreamItem): Promise<void> {
     if (item.kind === 'begin') {
       this.#begin = item.begin;
-      this.#target = await this.#dependencies.targets.open(this.#request, item.begin, this.#caller);
+      const recovery = this.#recovery;
+      this.#recovery = null;
+      this.#target = await this.#dependencies.targets.open(this.#request, item.begin, recovery, this.#caller);
     } else if (item.kind === 'data') await this.#target?.writer.data(item.offsetBytes, item.data);
     else if (item.kind === 'zero') await this.#target?.writer.zero(item.offsetBytes, item.lengthBytes);
+    else if (item.kind === 'sealed') await this.#target?.writer.sealed(item.offsetBytes, item.lengthBytes, item.data);
+    else this.#proof = item.proof;
   }
 
   async #undo(): Promise<void> {
+    this.#recovery?.passphrase.fill(0);
     await this.#target?.writer.settled();
     await this.#target?.undo();
     this.#state = 'undone';

@@ -2,17 +2,21 @@ import type { Random } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { randomUuid } from '../../base/uuid.js';
-import type { StreamBegin } from '../../backup/stream-format.js';
+import type { StreamProof } from '../../backup/stream-decoder.js';
+import type { Crc32c, StreamBegin } from '../../backup/stream-format.js';
+import { streamMacKeyOf, streamMacMatches } from '../../crypto/stream-mac.js';
 import { checkSnapshotName, pointName } from '../../model/snapshot-name.js';
 import type { SnapshotRow } from '../../model/snapshot-row.js';
 import type { VolumeRow } from '../../model/volume-row.js';
 import { checkBlockBytes, checkVolumeSize } from '../../model/volume-size.js';
-import type { LayerId, VolumeHandle, VolumeHost } from '../../volume/volume-host.js';
+import type { DataKey, LayerId, VolumeHandle, VolumeHost } from '../../volume/volume-host.js';
 import type { Caller } from '../caller.js';
 import { refused, stepOf } from '../control-error.js';
 import type { DataKeys } from '../data-keys.js';
 import type { Exports } from '../exports.js';
 import { findVolume } from '../find-volume.js';
+import { isKeyNeeded } from '../key-needs.js';
+import { DATA_KEYS_PER_VOLUME_MAX } from '../limits.js';
 import { makeLayer } from '../make-layer.js';
 import type { Retries } from '../retries.js';
 import type { RowReferences } from '../row-references.js';
@@ -24,8 +28,9 @@ import type { VolumeTable } from '../volume-table.js';
 import type { SnapshotRecord } from './snapshot-record.js';
 import type { SnapshotTable } from './snapshot-table.js';
 import { snapshotExists } from './snapshot-taker.js';
+import { openStreamKeys, type RecoverySource, type StreamKey, wipeKeys } from './stream-keys.js';
 import type { Received, StreamTarget } from './stream-target.js';
-import { StreamWriter } from './stream-writer.js';
+import { type KeyNumbers, StreamWriter } from './stream-writer.js';
 
 export interface StreamTargetsDependencies {
   readonly table: VolumeTable;
@@ -39,6 +44,7 @@ export interface StreamTargetsDependencies {
   readonly retries: Retries;
   readonly random: Random;
   readonly log: Log;
+  readonly crc32c: Crc32c;
 }
 
 /** Makes what streams are written into: a fresh volume, or the next state of one that has the snapshot before. */
@@ -50,16 +56,38 @@ export class StreamTargets {
   }
 
   /** Throws what is wrong with the wish, or with the volume that a difference is for. */
-  open(request: CreateRequest, begin: StreamBegin, caller: Caller): Promise<StreamTarget> {
-    checkSnapshotName(begin.snapshot.name);
-    checkVolumeSize(begin.sizeBytes, checkBlockBytes(begin.blockBytes));
-    return begin.from === null ? this.#fresh(request, begin, caller) : this.#next(request.name, begin, begin.from);
+  async open(
+    request: CreateRequest,
+    begin: StreamBegin,
+    recovery: RecoverySource | null,
+    caller: Caller,
+  ): Promise<StreamTarget> {
+    let keys: readonly StreamKey[] = [];
+    try {
+      checkSnapshotName(begin.snapshot.name);
+      checkVolumeSize(begin.sizeBytes, checkBlockBytes(begin.blockBytes));
+      if (begin.mode === 'sealed') keys = await openStreamKeys(begin, recovery, this.#dependencies.dataKeys);
+      const { from } = begin;
+      return await (from === null
+        ? this.#fresh(request, begin, keys, caller)
+        : this.#next(request.name, begin, from, keys));
+    } finally {
+      recovery?.passphrase.fill(0);
+      wipeKeys(keys);
+    }
   }
 
-  async #fresh(request: CreateRequest, begin: StreamBegin, caller: Caller): Promise<StreamTarget> {
-    const { creator, host, snapshots, opener, random } = this.#dependencies;
+  async #fresh(
+    request: CreateRequest,
+    begin: StreamBegin,
+    keys: readonly StreamKey[],
+    caller: Caller,
+  ): Promise<StreamTarget> {
+    const { creator, host, snapshots, opener, random, crc32c } = this.#dependencies;
     const { sizeBytes, blockBytes } = begin;
-    const making = await creator.prepare({ ...request, sizeBytes, blockBytes }, caller);
+    const prover = new StreamProver(keys);
+    const making = await creator.prepare({ ...request, sizeBytes, blockBytes }, caller, null, keys);
+    const numbers: KeyNumbers = new Map(keys.map(({ number }, n) => [number, making.row.dataKeyNumbers[n]]));
     let handle: VolumeHandle;
     try {
       handle = making.open();
@@ -68,7 +96,8 @@ export class StreamTargets {
       throw thrown;
     }
     return {
-      writer: new StreamWriter(handle),
+      writer: new StreamWriter(handle, { numbers, crc32c }),
+      isProven: (proof) => prover.isProven(proof),
       commit: async () => {
         const layer = making.row.layer as LayerId;
         const [head] = await stepOf('freeze volume', host.freeze([layer]));
@@ -86,12 +115,18 @@ export class StreamTargets {
    * What comes is written into a new head of the snapshot that both sides have. Nobody is kept from the volume meanwhile;
    * at the end it must still be what it was, or the difference is not taken.
    */
-  async #next(name: string, begin: StreamBegin, from: { id: string; name: string }): Promise<StreamTarget> {
+  async #next(
+    name: string,
+    begin: StreamBegin,
+    from: { id: string; name: string },
+    keys: readonly StreamKey[],
+  ): Promise<StreamTarget> {
     const { table } = this.#dependencies;
     const record = findVolume(table, name, 'live');
     return record.mutex.run(async () => {
       const base = await this.#check(record, begin, from);
-      return NextState.open(record, base, begin, () => this.#check(record, begin, from), this.#dependencies);
+      const check = (): Promise<SnapshotRecord> => this.#check(record, begin, from);
+      return NextState.open({ record, base, begin, keys }, check, this.#dependencies);
     });
   }
 
@@ -144,43 +179,78 @@ export class StreamTargets {
   }
 }
 
+/** Knows what a sealed stream must end with. */
+class StreamProver {
+  readonly #macKey: Uint8Array | null;
+
+  /** Of a plain stream there are no keys. */
+  constructor(keys: readonly StreamKey[]) {
+    const last = keys.at(-1);
+    this.#macKey = last === undefined ? null : streamMacKeyOf(last.secret);
+  }
+
+  isProven(proof: StreamProof | null): boolean {
+    if (this.#macKey === null || proof === null) return this.#macKey === null && proof === null;
+    return streamMacMatches(this.#macKey, proof.digest, proof.mac);
+  }
+}
+
 /** The next state of a volume, in a layer of its own until it is whole. */
 class NextState implements StreamTarget {
   readonly writer: StreamWriter;
   readonly #record: VolumeRecord;
   readonly #begin: StreamBegin;
   readonly #note: string;
-  /** The volume's row when the layer was opened: its blocks are sealed as that says. */
+  /** The volume's row when the layer was opened, with the keys that came with the stream: its blocks are sealed as that says. */
   readonly #opened: VolumeRow;
+  /** Numbers of the keys that came with the stream, and that the volume did not have. */
+  readonly #adopted: readonly number[];
+  readonly #prover: StreamProver;
   readonly #layer: LayerId;
   readonly #handle: VolumeHandle;
   readonly #check: () => Promise<SnapshotRecord>;
   readonly #dependencies: StreamTargetsDependencies;
 
   private constructor(
-    parts: { record: VolumeRecord; begin: StreamBegin; note: string; layer: LayerId; handle: VolumeHandle },
+    parts: {
+      record: VolumeRecord;
+      begin: StreamBegin;
+      note: string;
+      layer: LayerId;
+      handle: VolumeHandle;
+      adopted: readonly number[];
+      numbers: KeyNumbers;
+      prover: StreamProver;
+    },
     check: () => Promise<SnapshotRecord>,
     dependencies: StreamTargetsDependencies,
   ) {
     this.#record = parts.record;
-    this.#opened = parts.record.row;
+    this.#adopted = parts.adopted;
+    const { row } = parts.record;
+    this.#opened = { ...row, dataKeyNumbers: [...parts.adopted, ...row.dataKeyNumbers] };
+    this.#prover = parts.prover;
     this.#begin = parts.begin;
     this.#note = parts.note;
     this.#layer = parts.layer;
     this.#handle = parts.handle;
-    this.writer = new StreamWriter(parts.handle);
+    this.writer = new StreamWriter(parts.handle, { numbers: parts.numbers, crc32c: dependencies.crc32c });
     this.#check = check;
     this.#dependencies = dependencies;
   }
 
   /** Under the volume's mutex. */
   static async open(
-    record: VolumeRecord,
-    base: SnapshotRecord,
-    begin: StreamBegin,
+    {
+      record,
+      base,
+      begin,
+      keys,
+    }: { record: VolumeRecord; base: SnapshotRecord; begin: StreamBegin; keys: readonly StreamKey[] },
     check: () => Promise<SnapshotRecord>,
     dependencies: StreamTargetsDependencies,
   ): Promise<NextState> {
+    refuseForeign(record, keys.length);
     const { table, host, dataKeys, random } = dependencies;
     // It is written under the volume's own keys, by a writer that nobody was before.
     await stepOf('store volume', table.change(record, { ...record.row, epoch: record.row.epoch + 1 }));
@@ -188,17 +258,44 @@ class NextState implements StreamTarget {
     const note = randomUuid(random);
     await stepOf('note head', table.announce(note));
     let layer: LayerId | null = null;
-    const keys = await stepOf('load data keys', dataKeys.load(row.dataKeyNumbers));
+    const own: DataKey[] = [];
+    const adopted: DataKey[] = [];
     try {
+      own.push(...(await stepOf('load data keys', dataKeys.load(row.dataKeyNumbers))));
+      const numbers = new Map<number, number>();
+      for (const key of keys) {
+        // A volume that comes home, or gets its next difference, has it already.
+        let known = own.find(({ secret }) => Buffer.from(secret).equals(key.secret));
+        if (known === undefined) adopted.push((known = await stepOf('keep data key', dataKeys.adopt(key))));
+        numbers.set(key.number, known.number);
+      }
       layer = await stepOf('make layer', makeLayer(dependencies, begin, layerOf(base)));
-      const handle = host.open({ volumeId: row.id, layer, epoch: row.epoch, keys, plain: plainBlocksOf(row) });
-      return new NextState({ record, begin, note, layer, handle }, check, dependencies);
+      const prover = new StreamProver(keys);
+      // The last of its own seals what clients write.
+      const all = [...adopted, ...own];
+      const handle = host.open({ volumeId: row.id, layer, epoch: row.epoch, keys: all, plain: plainBlocksOf(row) });
+      const parts = {
+        record,
+        begin,
+        note,
+        layer,
+        handle,
+        adopted: adopted.map(({ number }) => number),
+        numbers,
+        prover,
+      };
+      return new NextState(parts, check, dependencies);
     } catch (thrown) {
-      await clear(dependencies, note, layer === null ? [] : [layer]);
+      const numbers = adopted.map(({ number }) => number);
+      await clear(dependencies, note, layer === null ? [] : [layer], numbers);
       throw thrown;
     } finally {
-      for (const key of keys) key.secret.fill(0);
+      wipeKeys([...adopted, ...own]);
     }
+  }
+
+  isProven(proof: StreamProof | null): boolean {
+    return this.#prover.isProven(proof);
   }
 
   commit(): Promise<Received> {
@@ -210,7 +307,8 @@ class NextState implements StreamTarget {
     const { host } = this.#dependencies;
     // The head that a freeze has made of it goes before it.
     const heads = host.layers().filter(({ parent }) => parent === this.#layer);
-    await clear(this.#dependencies, this.#note, [...heads.map(({ layer }) => layer), this.#layer]);
+    const layers = [...heads.map(({ layer }) => layer), this.#layer];
+    await clear(this.#dependencies, this.#note, layers, this.#adopted);
   }
 
   async #commit(): Promise<Received> {
@@ -242,7 +340,7 @@ class NextState implements StreamTarget {
         await this.#handle.close();
         await opener.reopen(record);
       }
-      await clear(this.#dependencies, this.#note, [before]);
+      await clear(this.#dependencies, this.#note, [before], []);
       return { record, snapshot };
     } catch (thrown) {
       opener.offer(record);
@@ -251,14 +349,17 @@ class NextState implements StreamTarget {
   }
 }
 
-/** Drops layers that nobody shows, then the note that explains them; what resists is tried again later. */
+/** Drops layers that nobody shows and their keys, then the note that explains them; what resists is tried again later. */
 async function clear(
-  { host, table, retries, log }: StreamTargetsDependencies,
+  dependencies: StreamTargetsDependencies,
   note: string,
   layers: readonly LayerId[],
+  keyNumbers: readonly number[],
 ): Promise<void> {
+  const { host, table, dataKeys, retries, log } = dependencies;
   const work = async (): Promise<void> => {
     for (const layer of layers) await host.dropLayer(layer);
+    await dataKeys.erase(keyNumbers.filter((number) => !isKeyNeeded(dependencies, number)));
     await table.withdraw([note]);
   };
   try {
@@ -267,6 +368,19 @@ async function clear(
     log.warn({ error: messageOf(thrown) }, 'what a stream left could not be removed yet');
     retries.failed(`remains of received stream ${note}`, thrown, work);
   }
+}
+
+/** Sealed blocks are for volumes with encryption, whose new writes have a key of their own. */
+function refuseForeign({ row, displayName }: VolumeRecord, count: number): void {
+  if (count === 0) return;
+  if (!row.encrypted) {
+    throw refused(
+      'state',
+      `volume ${displayName} is without encryption, and the stream is sealed; send with --decrypt`,
+    );
+  }
+  if (row.dataKeyNumbers.length + count <= DATA_KEYS_PER_VOLUME_MAX) return;
+  throw refused('state', `volume ${displayName} has blocks under too many data keys to take those of a stream`);
 }
 
 function hasKeysOf(row: VolumeRow, other: VolumeRow): boolean {

@@ -179,7 +179,7 @@ export interface SendRequest {
   snapshot: string;
   /** VOLUME@SNAPSHOT that the receiver has; empty: everything is sent */
   from: string;
-  /** what is encrypted leaves in the clear */
+  /** what is encrypted leaves in the clear, and not as it is sealed */
   decrypt: boolean;
 }
 
@@ -196,6 +196,9 @@ export interface ReceiveMessage {
   data: Buffer;
   /** last message: without it nothing is kept */
   complete: boolean;
+  /** First message only: a recovery file of the node that sealed the stream, where it has another master key, and what opens it. */
+  recovery: Buffer;
+  recoveryPassphrase: Buffer;
 }
 
 export interface ReceiveResponse {
@@ -2583,7 +2586,13 @@ export const StreamBytes: MessageFns<StreamBytes> = {
 };
 
 function createBaseReceiveMessage(): ReceiveMessage {
-  return { create: undefined, data: Buffer.alloc(0), complete: false };
+  return {
+    create: undefined,
+    data: Buffer.alloc(0),
+    complete: false,
+    recovery: Buffer.alloc(0),
+    recoveryPassphrase: Buffer.alloc(0),
+  };
 }
 
 export const ReceiveMessage: MessageFns<ReceiveMessage> = {
@@ -2596,6 +2605,12 @@ export const ReceiveMessage: MessageFns<ReceiveMessage> = {
     }
     if (message.complete !== false) {
       writer.uint32(24).bool(message.complete);
+    }
+    if (message.recovery.length !== 0) {
+      writer.uint32(34).bytes(message.recovery);
+    }
+    if (message.recoveryPassphrase.length !== 0) {
+      writer.uint32(42).bytes(message.recoveryPassphrase);
     }
     return writer;
   },
@@ -2637,6 +2652,22 @@ export const ReceiveMessage: MessageFns<ReceiveMessage> = {
             message.complete = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.recovery = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.recoveryPassphrase = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2654,6 +2685,12 @@ export const ReceiveMessage: MessageFns<ReceiveMessage> = {
       create: isSet(object.create) ? CreateVolumeRequest.fromJSON(object.create) : undefined,
       data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0),
       complete: isSet(object.complete) ? globalThis.Boolean(object.complete) : false,
+      recovery: isSet(object.recovery) ? Buffer.from(bytesFromBase64(object.recovery)) : Buffer.alloc(0),
+      recoveryPassphrase: isSet(object.recoveryPassphrase)
+        ? Buffer.from(bytesFromBase64(object.recoveryPassphrase))
+        : isSet(object.recovery_passphrase)
+        ? Buffer.from(bytesFromBase64(object.recovery_passphrase))
+        : Buffer.alloc(0),
     };
   },
 
@@ -2668,6 +2705,12 @@ export const ReceiveMessage: MessageFns<ReceiveMessage> = {
     if (message.complete !== false) {
       obj.complete = message.complete;
     }
+    if (message.recovery.length !== 0) {
+      obj.recovery = base64FromBytes(message.recovery);
+    }
+    if (message.recoveryPassphrase.length !== 0) {
+      obj.recoveryPassphrase = base64FromBytes(message.recoveryPassphrase);
+    }
     return obj;
   },
 
@@ -2681,6 +2724,8 @@ export const ReceiveMessage: MessageFns<ReceiveMessage> = {
       : undefined;
     message.data = object.data ?? Buffer.alloc(0);
     message.complete = object.complete ?? false;
+    message.recovery = object.recovery ?? Buffer.alloc(0);
+    message.recoveryPassphrase = object.recoveryPassphrase ?? Buffer.alloc(0);
     return message;
   },
 };

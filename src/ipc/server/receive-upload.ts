@@ -14,7 +14,9 @@ export function receiveUpload(plane: ControlPlane): UploadKind<ReceiveMessage, R
       if (first.create === undefined) {
         throw new CallRefused(status.INVALID_ARGUMENT, 'the first message of a stream names the volume that gets it');
       }
-      const receiver = plane.receive(createRequestOf(first.create), caller);
+      const recovery =
+        first.recovery.length === 0 ? null : { file: first.recovery, passphrase: first.recoveryPassphrase };
+      const receiver = plane.receive(createRequestOf(first.create), recovery, caller);
       return Promise.resolve({
         abort: () => receiver.abort(),
         take: async (message: ReceiveMessage) => {

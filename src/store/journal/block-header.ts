@@ -17,6 +17,18 @@ export function isHeaderOf(
   return low + view.getUint16(at + BLOCK.GENERATION_AT + 4, true) * 2 ** 32 === generation;
 }
 
+/** Names the data key that a copied block is under by another number: that is not part of what authenticates it either. */
+export function putKeyNumber(
+  number: number,
+  bytes: Uint8Array,
+  at: number,
+  checksums: Pick<Checksums, 'crc32c'>,
+): void {
+  const view = viewOf(bytes);
+  view.setUint32(at + BLOCK.KEY_NUMBER_AT, number, true);
+  view.setUint32(at + BLOCK.HEADER_CRC_AT, checksums.crc32c(bytes, at, BLOCK.HEADER_CRC_AT, 0), true);
+}
+
 /** Makes a copied block one of another segment: the generation is not part of what authenticates it. */
 export function putGeneration(
   generation: number,

@@ -135,26 +135,31 @@ describe('a crash at every step', () => {
     );
   });
 
-  const stream = async (plane: ControlPlane, from: string): Promise<Buffer[]> => {
+  const stream = async (plane: ControlPlane, decrypt: boolean, from: string): Promise<Buffer[]> => {
     const pieces: Buffer[] = [];
-    for await (const piece of plane.sender.send({ snapshot: 'web@tuesday', from, decrypt: true }, TESTER)) {
+    for await (const piece of plane.sender.send({ snapshot: 'web@tuesday', from, decrypt }, TESTER)) {
       pieces.push(piece);
     }
     return pieces;
   };
   const receive = async (plane: ControlPlane, pieces: readonly Buffer[]): Promise<unknown> => {
-    const receiver = plane.receive(request('copy'), TESTER);
+    const receiver = plane.receive(request('copy'), null, TESTER);
     for (const piece of pieces) await receiver.write(piece);
     return receiver.complete();
   };
 
-  it('of receiving a stream leaves the volume with its snapshot or nothing', async () => {
+  const kinds = [
+    ['plain', true],
+    ['sealed', false],
+  ] as const;
+
+  it.each(kinds)('of receiving a %s stream leaves the volume with its snapshot or nothing', async (_, decrypt) => {
     await crashEverywhere(
       async (plane) => {
         await createWeb(plane);
         await plane.snapshots.create(['web'], { name: 'tuesday', labels: {} }, TESTER);
       },
-      async (plane) => receive(plane, await stream(plane, '')),
+      async (plane) => receive(plane, await stream(plane, decrypt, '')),
       async (plane, world) => {
         const left = await namesOf(plane);
         expect([['web@tuesday'], ['copy@tuesday', 'web@tuesday']]).toContainEqual(left);
@@ -164,19 +169,19 @@ describe('a crash at every step', () => {
     );
   });
 
-  it('of receiving a difference leaves the volume before it or after it', async () => {
+  it.each(kinds)('of receiving a %s difference leaves the volume before it or after it', async (_, decrypt) => {
     await crashEverywhere(
       async (plane) => {
         await snapWeb(plane);
         await plane.volumes.create(request('other'), TESTER);
         const first: Buffer[] = [];
-        for await (const piece of plane.sender.send({ snapshot: 'web@monday', from: '', decrypt: true }, TESTER)) {
+        for await (const piece of plane.sender.send({ snapshot: 'web@monday', from: '', decrypt }, TESTER)) {
           first.push(piece);
         }
         await receive(plane, first);
         await plane.snapshots.create(['web'], { name: 'tuesday', labels: {} }, TESTER);
       },
-      async (plane) => receive(plane, await stream(plane, 'web@monday')),
+      async (plane) => receive(plane, await stream(plane, decrypt, 'web@monday')),
       async (plane, world) => {
         const left = (await namesOf(plane)).filter((name) => name.startsWith('copy@'));
         expect([['copy@monday'], ['copy@monday', 'copy@tuesday']]).toContainEqual(left);

@@ -1,4 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { type StreamItem, StreamDecoder } from '../../../src/backup/stream-decoder.js';
+import { StreamEncoder } from '../../../src/backup/stream-encoder.js';
+import type { StreamBegin } from '../../../src/backup/stream-format.js';
+import { crc32c } from '../../../src/base/crc32c.js';
 import { eachWithPlane, plane, restart, world } from '../each-with-plane.js';
 import { request, TESTER } from '../fake-world.js';
 import { readBlocks, writeBlock } from './blocks.js';
@@ -19,7 +23,7 @@ async function send(snapshot: string, from = '', decrypt = true): Promise<Buffer
 }
 
 async function receive(name: string, bytes: Buffer, pieceBytes = 10_000): Promise<void> {
-  const receiver = plane.receive(request(name), TESTER);
+  const receiver = plane.receive(request(name), null, TESTER);
   try {
     for (let at = 0; at < bytes.length; at += pieceBytes) {
       await receiver.write(Buffer.from(bytes.subarray(at, at + pieceBytes)));
@@ -67,13 +71,10 @@ describe('a stream', () => {
     expect(await read('third')).toEqual([1, 3, 0, 0]);
   });
 
-  it('of an encrypted volume leaves in the clear only when that is said', async () => {
-    await create('web');
-    await snap('web', 'a');
-    await expect(send('web@a', '', false)).rejects.toThrow('with --decrypt they are sent in the clear');
+  it('of a volume without encryption is plain, whatever is said', async () => {
     await plane.volumes.create(request('open', { storageClass: 'fast-local-ssd' }), TESTER);
     await snap('open', 'a');
-    expect((await send('open@a', '', false)).length).toBeGreaterThan(0);
+    expect(beginOf(await send('open@a', '', false)).mode).toBe('plain');
   });
 
   it('that is cut or damaged leaves nothing', async () => {
@@ -99,7 +100,7 @@ describe('a stream', () => {
 
   it('that its sender abandons leaves nothing', async () => {
     const { whole } = await twoStates();
-    const receiver = plane.receive(request('copy'), TESTER);
+    const receiver = plane.receive(request('copy'), null, TESTER);
     await receiver.write(whole.subarray(0, 2_000));
     await receiver.abort();
     await expect(receiver.complete()).rejects.toMatchObject({ code: 'CANCELLED' });
@@ -125,7 +126,7 @@ describe('a stream', () => {
   it('is not taken when the volume was written while it came', async () => {
     const { whole, difference } = await twoStates();
     await receive('copy', whole);
-    const receiver = plane.receive(request('copy'), TESTER);
+    const receiver = plane.receive(request('copy'), null, TESTER);
     await receiver.write(difference);
     await write('copy', 3, 4);
     await expect(receiver.complete()).rejects.toThrow('was written since copy@a');
@@ -146,3 +147,168 @@ describe('a stream', () => {
     await expect(drain()).rejects.toThrow();
   });
 });
+
+function itemsOf(bytes: Buffer): StreamItem[] {
+  const decoder = new StreamDecoder(checksum);
+  return [...decoder.push(Buffer.from(bytes))];
+}
+
+function beginOf(bytes: Buffer): StreamBegin {
+  const [first] = itemsOf(bytes);
+  if (first?.kind !== 'begin') throw new Error('a stream begins');
+  return first.begin;
+}
+
+const checksum = (bytes: Uint8Array, offset: number, length: number, seed: number): number =>
+  crc32c(bytes.subarray(offset, offset + length), seed);
+
+const sealed = (snapshot: string, from = ''): Promise<Buffer> => send(snapshot, from, false);
+
+function keysOf(name: string): readonly number[] {
+  const { id } = plane.volumes.get(name, false);
+  return [...world.host.handles.values()].find((one) => one.volumeId === id && !one.readOnly)!.keyNumbers;
+}
+
+async function twoSealed(): Promise<{ whole: Buffer; difference: Buffer }> {
+  await twoStates();
+  return { whole: await sealed('web@a'), difference: await sealed('web@b', 'web@a') };
+}
+
+async function expectNothingLeft(layers: number, keys: number): Promise<void> {
+  expect(world.host.store.size).toBe(layers);
+  expect(world.vault.files.size).toBe(keys);
+  expect((await world.meta.list('control/making/')).entries).toEqual([]);
+}
+
+describe('a sealed stream', () => {
+  it('carries a volume and a difference with the keys of its blocks, and new writes have another', async () => {
+    const { whole, difference } = await twoSealed();
+    expect(beginOf(whole)).toMatchObject({ mode: 'sealed', encrypted: true, keys: [{ number: 1 }] });
+    expect(whole.includes(Buffer.alloc(64, 1))).toBe(false);
+    await receive('copy', whole);
+    expect(await read('copy')).toEqual([1, 0, 2, 0]);
+    expect(keysOf('copy')).toEqual([2, 3]);
+    await receive('copy', difference);
+    expect(await read('copy')).toEqual([1, 3, 0, 0]);
+    // The key of the difference was there already.
+    expect(keysOf('copy')).toEqual([2, 3]);
+    await restart();
+    expect(await read('copy')).toEqual([1, 3, 0, 0]);
+    await expectNothingLeft(6, 3);
+  });
+
+  it('may be received twice, and what is deleted takes its keys along', async () => {
+    const { whole } = await twoSealed();
+    await receive('copy', whole);
+    await receive('other', whole);
+    expect([keysOf('copy'), keysOf('other')]).toEqual([
+      [2, 3],
+      [4, 5],
+    ]);
+    await plane.snapshots.delete('copy@a', false, TESTER);
+    await plane.volumes.delete('copy', true, TESTER);
+    expect([...world.vault.files.keys()].sort()).toEqual([1, 4, 5]);
+    expect(await read('other')).toEqual([1, 0, 2, 0]);
+  });
+
+  it('of a volume whose data key was changed brings the keys that the volume lacks', async () => {
+    const { whole } = await twoSealed();
+    await receive('copy', whole);
+    await plane.encryption.rotate('web', TESTER);
+    await write('web', 3, 7);
+    await snap('web', 'c');
+    const difference = await sealed('web@c', 'web@a');
+    await receive('copy', difference);
+    expect(await read('copy')).toEqual([9, 3, 0, 7]);
+    expect(keysOf('copy')).toHaveLength(3);
+    expect(keysOf('copy').at(-1)).toBe(3);
+  });
+
+  it('needs the master key that it was wrapped under, and says so', async () => {
+    const { whole, difference } = await twoSealed();
+    await receive('copy', whole);
+    world.vault.opensForeign = false;
+    await expect(receive('third', whole)).rejects.toThrow(
+      /needs data key 1, wrapped under the master key 0+1 of node .* give --recovery-file/,
+    );
+    await expectNothingLeft(5, 3);
+    world.vault.opensForeign = true;
+    await receive('third', whole);
+    world.vault.opensForeign = false;
+    await expect(receive('third', difference)).rejects.toMatchObject({ code: 'REFUSED', fault: { reason: 'locked' } });
+    await expectNothingLeft(7, 5);
+  });
+
+  it('is taken by volumes with encryption alone', async () => {
+    const { whole } = await twoSealed();
+    const receiver = plane.receive(request('open', { storageClass: 'fast-local-ssd' }), null, TESTER);
+    await expect(receiver.write(whole)).rejects.toThrow('storage class fast-local-ssd is without encryption');
+    await receiver.abort();
+    await expectNothingLeft(3, 1);
+  });
+
+  it('is not made of blocks with and without encryption', async () => {
+    await plane.volumes.create(request('open', { storageClass: 'fast-local-ssd' }), TESTER);
+    await plane.encryption.encrypt('open', TESTER);
+    await snap('open', 'a');
+    await expect(sealed('open@a')).rejects.toThrow('has blocks with and without encryption');
+    expect(beginOf(await send('open@a')).mode).toBe('plain');
+  });
+
+  it('that is cut, damaged or changed leaves nothing', async () => {
+    const { whole, difference } = await twoSealed();
+    await receive('copy', whole);
+    await expect(receive('third', whole.subarray(0, whole.length - 1))).rejects.toThrow(/cut after/);
+    const damaged = Buffer.from(whole);
+    damaged[damaged.length - 300] ^= 1;
+    await expect(receive('third', damaged)).rejects.toMatchObject({ code: 'DAMAGED' });
+    for (const [name, bytes] of [
+      ['third', whole],
+      ['copy', difference],
+    ] as const) {
+      for (const forge of [lacksRange, hasZeros, movesBlock, changesBlock, changesKey]) {
+        await expect(receive(name, forge(bytes)), forge.name).rejects.toMatchObject({ code: 'DAMAGED' });
+      }
+    }
+    expect(await read('copy')).toEqual([1, 0, 2, 0]);
+    await expectNothingLeft(5, 3);
+    await receive('copy', difference);
+    expect(await read('copy')).toEqual([1, 3, 0, 0]);
+  });
+});
+
+type Change = (item: StreamItem) => StreamItem | null;
+
+/** The stream with its frames changed and every checksum made right again; its proof stays as it was. */
+function forged(bytes: Buffer, change: Change): Buffer {
+  const encoder = new StreamEncoder(checksum);
+  const pieces: Buffer[] = [];
+  for (const item of itemsOf(bytes).map(change)) {
+    if (item === null) continue;
+    if (item.kind === 'begin') pieces.push(encoder.begin(item.begin));
+    else if (item.kind === 'zero') pieces.push(encoder.zero(item.offsetBytes, item.lengthBytes));
+    else if (item.kind === 'sealed') pieces.push(encoder.sealed(item.offsetBytes, item.lengthBytes, item.data));
+    else if (item.kind === 'end') pieces.push(encoder.end(() => item.proof?.mac ?? ''));
+  }
+  return Buffer.concat(pieces);
+}
+
+const onSealed = (bytes: Buffer, change: (item: StreamItem & { kind: 'sealed' }) => StreamItem | null): Buffer =>
+  forged(bytes, (item) => (item.kind === 'sealed' ? change(item) : item));
+
+const lacksRange = (bytes: Buffer): Buffer => onSealed(bytes, () => null);
+const hasZeros = (bytes: Buffer): Buffer =>
+  onSealed(bytes, ({ offsetBytes, lengthBytes }) => ({ kind: 'zero', offsetBytes, lengthBytes }));
+const movesBlock = (bytes: Buffer): Buffer =>
+  forged(bytes, (item) =>
+    item.kind === 'sealed' || item.kind === 'zero' ? { ...item, offsetBytes: item.offsetBytes + 512 * 1024 } : item,
+  );
+const changesBlock = (bytes: Buffer): Buffer => onSealed(bytes, (item) => ({ ...item, data: flipped(item.data, 100) }));
+/** The checksum of the block's header would be wrong as well. */
+const changesKey = (bytes: Buffer): Buffer => onSealed(bytes, (item) => ({ ...item, data: flipped(item.data, 44) }));
+
+function flipped(bytes: Uint8Array, at: number): Uint8Array {
+  const changed = bytes.slice();
+  changed[at] ^= 1;
+  return changed;
+}
