@@ -159,7 +159,7 @@ export class ChainReplay {
         start: { segment: { ...row, segmentBytes }, offset: checkpoint.offset, sequence: checkpoint.sequence },
       };
     }
-    const survey = await surveyAll(this.#options, dependencies);
+    const survey = await surveyAll(this.#options, { ...dependencies, isBlank: scan.isBlank.bind(scan) });
     demandRead(this.#io.unread.elsewhere(new Set()));
     const used = survey.candidates.filter((candidate) => candidate.header !== null);
     // Files without a header in a store without a map: prepared, never used, taken over by the pool.

@@ -135,7 +135,10 @@ export async function surveySince(
 }
 
 /** The survey of a rebuild: only the segments' own headers are there to believe. */
-export async function surveyAll(options: SurveyOptions, dependencies: SurveyDependencies): Promise<ChainSurvey> {
+export async function surveyAll(
+  options: SurveyOptions,
+  dependencies: SurveyDependencies & Pick<JournalScan, 'isBlank'>,
+): Promise<ChainSurvey> {
   const slots = await slotsPresent(options.journalPath, dependencies.files);
   const headers = await headersOf(options, dependencies, slots);
   let generationMax = 0;
@@ -144,10 +147,12 @@ export async function surveyAll(options: SurveyOptions, dependencies: SurveyDepe
   for (const slot of slots) {
     const header = headers.get(slot);
     if (header === undefined) {
-      // Perhaps never used, perhaps data behind a damaged header: nothing proves it free, so it is not reused.
+      // Without a header, what was prepared and never used is blank: on a full disk no other space may be left to go on with.
+      // Anything else may be data behind a damaged header.
+      const state = (await dependencies.isBlank(slot, options.segmentBytes)) ? 'free' : 'chain';
       rows.push({
         ...{ slot, generation: 0, stampLow: 0, stampHigh: 0, tier: 0 },
-        ...{ state: 'chain', firstSequence: 0, liveBytes: 0, usedBytes: 0 },
+        ...{ state, firstSequence: 0, liveBytes: 0, usedBytes: 0 },
       });
       continue;
     }

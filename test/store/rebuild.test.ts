@@ -1,7 +1,8 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
+import { segmentName } from '../../src/store/journal/segment-files.js';
 import type { LayerId } from '../../src/volume/volume-host.js';
 import { NumberedBlocks } from './numbered-blocks.js';
 import { MIB, perform, StoreWorld } from './store-world.js';
@@ -82,5 +83,27 @@ describe('a map that is lost after cleaning', () => {
     await blocks.check(world.volume(layer, undefined, 1));
     expect(readdirSync(join(world.path, 'journal')).length).toBeGreaterThanOrEqual(files);
     expect(world.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
+  // Prepared segments have no header, and nothing but the lost map knew them: they were kept as if they held data, and on a
+  // full disk the next start had no segment to go on with.
+  it('costs no segment that was prepared and never used, but one that may hold data behind a damaged header', async () => {
+    const world = await make();
+    const layer = await world.manager.createLayer(BLOCK, BLOCKS * BLOCK);
+    const blocks = new NumberedBlocks(BLOCKS, 6);
+    await blocks.fill(world.volume(layer, undefined, 1));
+    const { table } = await world.store.ready();
+    const prepared = [...table.rows()].filter(({ state }) => state === 'ready').map(({ slot }) => slot);
+    expect(prepared.length).toBeGreaterThan(1);
+    await world.kill();
+    loseMap(world);
+    const [doubtful, ...unused] = prepared;
+    writeFileSync(join(world.path, 'journal', segmentName(doubtful)), Buffer.alloc(MIB, 7));
+    await world.open();
+    const rebuilt = (await world.store.ready()).table;
+    const unknown = [...rebuilt.rows()].filter(({ state, generation }) => state === 'chain' && generation === 0);
+    expect(unknown.map(({ slot }) => slot)).toEqual([doubtful]);
+    expect(unused.every((slot) => rebuilt.generations[slot] > 0 || rebuilt.state(slot) === 'free')).toBe(true);
+    await blocks.check(world.volume(layer, undefined, 1));
   });
 });

@@ -16,6 +16,7 @@ import { SegmentWindow } from './segment-window.js';
 import { demandRead, readPatiently, type UnreadPages } from './unread-pages.js';
 
 const HEADER_ROOM = 64 * 1024;
+const BLANK_STEP_BYTES = 1024 * 1024;
 
 /** One segment of the chain as the scan walks it. */
 export interface ScanSegment {
@@ -397,6 +398,24 @@ export class JournalScan {
       durableUpTo = Math.max(durableUpTo, found.header.durableUpTo);
     }
     return durableUpTo;
+  }
+
+  /** Whether nothing was ever written to a segment: all of its file can be read, and is zeros. */
+  async isBlank(slot: number, segmentBytes: number): Promise<boolean> {
+    const bytes = new Uint8Array(BLANK_STEP_BYTES);
+    try {
+      const file = await this.#segmentFiles.open(slot);
+      const end = Math.min(segmentBytes, await this.#files.sizeBytes(file));
+      for (let offset = 0; offset < end;) {
+        const read = await readPatiently(this.#files, file, offset, bytes, 0, Math.min(bytes.length, end - offset));
+        if (read === 0 || !this.#checksums.isZero(bytes, 0, read)) return false;
+        offset += read;
+      }
+      return true;
+    } catch {
+      // Nothing depends on a page that cannot be read: then the segment is left alone.
+      return false;
+    }
   }
 
   /** Reads a segment's header page; null when it is missing, damaged, of a foreign slot, or among the unread pages now. */
