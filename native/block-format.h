@@ -70,7 +70,7 @@ inline uint32_t blockLog2Of(uint32_t plainBytes) {
 // Sealed blocks outside of a segment are of this generation, which no segment has.
 constexpr uint64_t GENERATION_NONE = 0;
 
-// Makes a copied block one of another segment: the generation is not part of what authenticates it.
+// Makes a block one of a segment, its header complete: the generation is not part of what authenticates it.
 inline void moveSealedBlock(uint8_t* sealed, uint64_t generation) {
   put48(sealed + BLOCK_GENERATION_AT, generation);
   put32(sealed + BLOCK_HEADER_CRC_AT, crc32c(0, sealed, BLOCK_HEADER_CRC_AT));

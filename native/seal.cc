@@ -114,7 +114,6 @@ bool sealBlock(const SealBlock& block, uint32_t plainBytes, uint64_t generation,
   put64(out + BLOCK_COUNTER_AT, block.counter);
   memcpy(out + BLOCK_SALT_AT, key.salt(), BLOCK_SALT_BYTES);
   put32(out + BLOCK_KEY_NUMBER_AT, key.number());
-  put48(out + BLOCK_GENERATION_AT, generation);
   out[BLOCK_FLAGS_AT] = flags;
   out[BLOCK_LOG2_AT] = log2;
   put32(out + BLOCK_STORED_LENGTH_AT, plainBytes);
@@ -134,7 +133,7 @@ bool sealBlock(const SealBlock& block, uint32_t plainBytes, uint64_t generation,
   } else if (!encrypt(key.context(thread), additional, block.source, plainBytes, out, data)) {
     return false;
   }
-  put32(out + BLOCK_HEADER_CRC_AT, crc32c(0, out, BLOCK_HEADER_CRC_AT));
+  moveSealedBlock(out, generation);
   memset(data + plainBytes, 0, storedBytesOf(plainBytes) - BLOCK_HEADER_BYTES - plainBytes);
   return true;
 }
