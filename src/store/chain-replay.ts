@@ -133,8 +133,7 @@ export class ChainReplay {
 
   #scan(candidates: readonly Candidate[], fresh?: FreshPages): JournalScan {
     const { files, segmentFiles, checksums, unread } = this.#io;
-    const dependencies = { files, segmentFiles, checksums, unread };
-    return new JournalScan({ candidates }, fresh === undefined ? dependencies : { ...dependencies, fresh });
+    return new JournalScan({ candidates }, { files, segmentFiles, checksums, unread, fresh });
   }
 
   /** The segments that may matter and where the walk begins; null when there is nothing to read. */

@@ -2,6 +2,7 @@ import type { Engine } from './engine.js';
 import { BARRIER_HEADS_MAX } from './journal/append-batch.js';
 import { RecordKind } from './journal/record.js';
 import { Layer } from './map/layer.js';
+import { shownLayer } from './map/layer-tree.js';
 import { StoreError } from './store-error.js';
 import type { LayerVerb, WriteQueue } from './write-queue.js';
 
@@ -29,7 +30,7 @@ export class LayerVerbs {
   async create(options: { blockBytes: number; sizeBlocks: number; parent: number }): Promise<number> {
     const engine = await this.#io.whenReady();
     const { parent, sizeBlocks } = options;
-    const blockBytes = parent === 0 ? options.blockBytes : theLayer(engine, parent).blockBytes;
+    const blockBytes = parent === 0 ? options.blockBytes : shownLayer(engine.map.layers, parent).blockBytes;
     const layer = Layer.born({ id: engine.takeLayerId(), parent, blockBytes, sizeBlocks });
     await this.#perform(engine, {
       refusal: () => (parent === 0 ? null : notFrozen(engine, parent)),
@@ -49,7 +50,7 @@ export class LayerVerbs {
    */
   async grow(layerOf: () => number, sizeBlocks: number): Promise<void> {
     const engine = await this.#io.whenReady();
-    let layer = theLayer(engine, layerOf());
+    let layer = shownLayer(engine.map.layers, layerOf());
     if (sizeBlocks <= layer.sizeBlocks) return;
     await this.#perform(engine, {
       refusal: () => {
@@ -88,7 +89,7 @@ export class LayerVerbs {
    */
   async freeze(ids: readonly number[]): Promise<number[]> {
     const engine = await this.#io.whenReady();
-    const heads = [...new Set(ids)].map((id) => theLayer(engine, id));
+    const heads = [...new Set(ids)].map((id) => shownLayer(engine.map.layers, id));
     if (heads.length !== ids.length) throw new StoreError('a layer is frozen once', { code: 'FROZEN', layer: ids[0] });
     if (heads.length > BARRIER_HEADS_MAX) {
       const detail = `${heads.length} layers are more than one snapshot takes (${BARRIER_HEADS_MAX})`;
@@ -168,14 +169,6 @@ export class LayerVerbs {
       });
     });
   }
-}
-
-function theLayer(engine: Engine, id: number): Layer {
-  const layer = engine.map.layers.get(id);
-  if (layer === undefined || layer.gone || layer.hidden) {
-    throw new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
-  }
-  return layer;
 }
 
 function notHead(layer: Layer): StoreError | null {

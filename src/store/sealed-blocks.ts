@@ -23,9 +23,10 @@ export function renumberSealed(
   for (let n = 0; n < count; n += 1) {
     const at = n * step;
     if (!isHeaderOf(GENERATION_NONE, sealed, at, checksums)) return n;
-    const number = numbers.get(view.getUint32(at + BLOCK.KEY_NUMBER_AT, true));
+    const before = view.getUint32(at + BLOCK.KEY_NUMBER_AT, true);
+    const number = numbers.get(before);
     if (number === undefined) return n;
-    putKeyNumber(number, sealed, at, checksums);
+    if (number !== before) putKeyNumber(number, sealed, at, checksums);
   }
   return count;
 }

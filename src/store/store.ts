@@ -20,6 +20,7 @@ import {
   REOPEN_DELAY_MS_MAX,
   SEGMENT_BYTES_DEFAULT,
 } from './limits.js';
+import { presentLayer } from './map/layer-tree.js';
 import type { Layer } from './map/layer.js';
 import type { ResealDependencies } from './cleaner/resealer.js';
 import { describeStatus, ReadQueue, type BadBlock } from './read-queue.js';
@@ -325,19 +326,19 @@ export class Store implements Closable {
 
   /** Bytes of a layer's blocks. Throws StoreError UNKNOWN_LAYER, CLOSED. */
   async blockBytesOf(layer: number): Promise<number> {
-    return layerIn(await this.#whenReady(), layer).blockBytes;
+    return presentLayer((await this.#whenReady()).map.layers, layer).blockBytes;
   }
 
   /** Throws StoreError UNKNOWN_LAYER, DAMAGED, CLOSED. */
   usage(layer: number): Promise<BlockUsage> {
-    return this.#compare((engine) => usageOf(engine, layerIn(engine, layer)));
+    return this.#compare((engine) => usageOf(engine, presentLayer(engine.map.layers, layer)));
   }
 
   /** `from` null: nothing. Throws StoreError UNKNOWN_LAYER, UNRELATED, DAMAGED, CLOSED. */
   difference(from: number | null, to: number, firstBlock: number, rangesMax: number): Promise<Difference> {
     return this.#compare((engine) => {
-      const before = from === null ? null : layerIn(engine, from);
-      return differenceOf(engine, before, layerIn(engine, to), firstBlock, rangesMax);
+      const before = from === null ? null : presentLayer(engine.map.layers, from);
+      return differenceOf(engine, before, presentLayer(engine.map.layers, to), firstBlock, rangesMax);
     });
   }
 
@@ -480,12 +481,6 @@ export class Store implements Closable {
     await engine?.dispose();
     this.#engine = null;
   }
-}
-
-function layerIn(engine: Engine, id: number): Layer {
-  const layer = engine.map.layers.get(id);
-  if (layer !== undefined && !layer.gone) return layer;
-  throw new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
 }
 
 function closedError(): StoreError {

@@ -26,7 +26,7 @@ export function putKeyNumber(
 ): void {
   const view = viewOf(bytes);
   view.setUint32(at + BLOCK.KEY_NUMBER_AT, number, true);
-  view.setUint32(at + BLOCK.HEADER_CRC_AT, checksums.crc32c(bytes, at, BLOCK.HEADER_CRC_AT, 0), true);
+  sumHeader(view, bytes, at, checksums);
 }
 
 /** Makes a copied block one of another segment: the generation is not part of what authenticates it. */
@@ -39,5 +39,9 @@ export function putGeneration(
   const view = viewOf(bytes);
   view.setUint32(at + BLOCK.GENERATION_AT, generation % 2 ** 32, true);
   view.setUint16(at + BLOCK.GENERATION_AT + 4, Math.floor(generation / 2 ** 32), true);
+  sumHeader(view, bytes, at, checksums);
+}
+
+function sumHeader(view: DataView, bytes: Uint8Array, at: number, checksums: Pick<Checksums, 'crc32c'>): void {
   view.setUint32(at + BLOCK.HEADER_CRC_AT, checksums.crc32c(bytes, at, BLOCK.HEADER_CRC_AT, 0), true);
 }

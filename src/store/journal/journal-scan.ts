@@ -99,7 +99,7 @@ export class JournalScan {
       segmentFiles: SegmentFiles;
       checksums: Checksums;
       unread: UnreadPages;
-      fresh?: FreshPages;
+      fresh?: FreshPages | undefined;
     },
   ) {
     this.#candidates = options.candidates;
@@ -118,11 +118,7 @@ export class JournalScan {
 
   /** Throws StoreError IO for a page that cannot be read and may matter, and what the sink throws. */
   async run(start: ScanStart, sink: ScanSink): Promise<ScanResult> {
-    const ahead = new ReadAhead({
-      files: this.#files,
-      segmentFiles: this.#segmentFiles,
-      ...(this.#fresh === undefined ? {} : { fresh: this.#fresh }),
-    });
+    const ahead = new ReadAhead({ files: this.#files, segmentFiles: this.#segmentFiles, fresh: this.#fresh });
     try {
       return await this.#walk(start, sink, ahead);
     } finally {

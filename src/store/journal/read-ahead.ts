@@ -18,7 +18,7 @@ export class ReadAhead {
   /** One segment after the other. */
   #last: Promise<void> = Promise.resolve();
 
-  constructor(dependencies: { files: Files; segmentFiles: SegmentFiles; fresh?: FreshPages }) {
+  constructor(dependencies: { files: Files; segmentFiles: SegmentFiles; fresh?: FreshPages | undefined }) {
     this.#files = dependencies.files;
     this.#segmentFiles = dependencies.segmentFiles;
     this.#fresh = dependencies.fresh;

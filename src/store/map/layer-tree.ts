@@ -1,4 +1,5 @@
 /** Who descends from whom. Few layers and rare questions: each is answered by a walk over all of them. */
+import { StoreError } from '../store-error.js';
 import type { Layer } from './layer.js';
 
 type Layers = ReadonlyMap<number, Layer>;
@@ -31,6 +32,24 @@ export function strangersOf(layers: Layers, layer: Layer, own: ReadonlySet<numbe
     }
   }
   return found;
+}
+
+/** The layer of an id, hidden or not. Throws StoreError UNKNOWN_LAYER. */
+export function presentLayer(layers: Layers, id: number): Layer {
+  const layer = layers.get(id);
+  if (layer === undefined || layer.gone) throw unknownLayer(id);
+  return layer;
+}
+
+/** The layer of an id, that is somebody's. Throws StoreError UNKNOWN_LAYER. */
+export function shownLayer(layers: Layers, id: number): Layer {
+  const layer = presentLayer(layers, id);
+  if (layer.hidden) throw unknownLayer(id);
+  return layer;
+}
+
+function unknownLayer(id: number): StoreError {
+  return new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
 }
 
 /** The layer of an id, or the one that has taken over its blocks; undefined: none is known. */
