@@ -1,4 +1,6 @@
 import { assert } from '../base/assert.js';
+import { messageOf } from '../base/errors.js';
+import { UnderWay } from '../base/under-way.js';
 import { type BlockRequest, type DeviceFault, type Extent, Operation, RequestFlag } from '../device/block-device.js';
 import { DeviceError } from '../device/device-error.js';
 import { PLAIN_KEY_NUMBER, type BlockKeys, type KeyringId } from '../io/block-keys.js';
@@ -6,7 +8,7 @@ import { storedBytesOf } from '../io/record-layout.js';
 import type { Engine } from './engine.js';
 import { LEAF_BLOCKS } from './limits.js';
 import { UNLOADED } from './location.js';
-import { childrenOf } from './map/layer-tree.js';
+import { childrenOf, shownLayer } from './map/layer-tree.js';
 import type { Layer } from './map/layer.js';
 import type { ReadQueue, ReadSource } from './read-queue.js';
 import type { SealingKey } from './sealing-keys.js';
@@ -64,8 +66,7 @@ export class Head implements ReadSource, WriteSource {
   /** Acknowledged writes were lost when the store reopened: the next flush must say so. */
   #lost = false;
   #closed = false;
-  pendingReads = 0;
-  #idle: (() => void)[] = [];
+  readonly reads = new UnderWay();
 
   constructor(options: HeadOptions, engine: Engine, dependencies: HeadDependencies) {
     this.layerId = options.layer;
@@ -303,18 +304,12 @@ export class Head implements ReadSource, WriteSource {
     this.#io.keys.releaseKeyring(this.keyring);
   }
 
-  readsDone(): void {
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const resolve of idle) resolve();
-  }
-
   /** Resolves when everything accepted has been completed. */
   async drain(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.fence(resolve);
     });
-    while (this.pendingReads > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    await this.reads.ended();
   }
 }
 
@@ -337,12 +332,12 @@ function makeKeyring(blockKeys: BlockKeys, { keys, plain }: HeadKeys): KeyringId
 }
 
 function layerOf(engine: Engine, id: number): Layer {
-  const layer = engine.map.layers.get(id);
-  if (layer === undefined || layer.gone || layer.hidden) {
-    const detail = `layer ${id} is not in the store`;
+  try {
+    return shownLayer(engine.map.layers, id);
+  } catch (thrown) {
+    const detail = messageOf(thrown);
     throw new DeviceError(detail, { code: 'IO', detail });
   }
-  return layer;
 }
 
 /** Adds a run; false when it would need one extent too many. */

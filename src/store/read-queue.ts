@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
+import { UnderWay } from '../base/under-way.js';
 import { type BlockRequest, type DeviceFault, RequestFlag } from '../device/block-device.js';
 import type { KeyringId } from '../io/block-keys.js';
 import type { Files } from '../io/files.js';
@@ -15,9 +16,7 @@ export interface ReadSource {
   readonly layer: Layer;
   readonly keyring: KeyringId;
   /** Reads accepted and not completed; the queue counts them, closing waits for none. */
-  pendingReads: number;
-  /** Called when `pendingReads` has gone down to 0. */
-  readsDone(): void;
+  readonly reads: UnderWay;
 }
 
 /** A block that could not be opened, for the log and the counters. */
@@ -100,8 +99,7 @@ export class ReadQueue {
   #scheduled = false;
   readonly #idle: ReadBatch[] = [];
   /** Batches with the reader threads. */
-  #under = 0;
-  #drained: (() => void)[] = [];
+  readonly #under = new UnderWay();
   /** Why nothing is read any more; null while the store lives. */
   #ended: DeviceFault | null = null;
 
@@ -120,14 +118,13 @@ export class ReadQueue {
 
   /** Takes a READ whose range is inside the layer and aligned to its blocks. */
   submit(request: BlockRequest, source: ReadSource): void {
-    source.pendingReads += 1;
+    source.reads.begin();
     this.#enqueue(request, source);
   }
 
   #complete(request: BlockRequest, source: ReadSource, fault: DeviceFault | null): void {
-    source.pendingReads -= 1;
     request.done(fault);
-    if (source.pendingReads === 0) source.readsDone();
+    source.reads.end();
   }
 
   #enqueue(request: BlockRequest, source: ReadSource): void {
@@ -151,12 +148,12 @@ export class ReadQueue {
 
   /** Whether reads wait, or are with the reader threads. */
   get busy(): boolean {
-    return this.#under > 0 || this.#requests.length > 0;
+    return this.#under.count > 0 || this.#requests.length > 0;
   }
 
   /** Resolves when no batch is with the reader threads. */
-  async drain(): Promise<void> {
-    if (this.#under > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
+  drain(): Promise<void> {
+    return this.#under.ended();
   }
 
   /** Fails everything that waits and everything that still comes, from a fetch that was under way or a head. */
@@ -173,7 +170,7 @@ export class ReadQueue {
     this.#scheduled = false;
     const engine = this.#engine();
     // With enough batches at the disk the rest waits here, where it gathers, and not in the addon's queues.
-    if (engine === null || this.#requests.length === 0 || this.#under >= READ_BATCHES_MAX) return;
+    if (engine === null || this.#requests.length === 0 || this.#under.count >= READ_BATCHES_MAX) return;
     const requests = this.#requests;
     const sources = this.#sources;
     this.#requests = [];
@@ -189,7 +186,7 @@ export class ReadQueue {
       this.#finish(batch);
       return;
     }
-    this.#under += 1;
+    this.#under.begin();
     for (let row = 0; row < batch.open.count; row += 1) {
       if (batch.open.status[row] !== OpenStatus.MISS) continue;
       const slot = batch.slots[row];
@@ -198,14 +195,9 @@ export class ReadQueue {
     }
     this.#files.openLater(batch.open, () => {
       for (const slot of batch.pinned) engine.segmentFiles.unpin(slot);
-      this.#under -= 1;
       this.#finish(batch);
+      this.#under.end();
       this.wake();
-      if (this.#under === 0) {
-        const drained = this.#drained;
-        this.#drained = [];
-        for (const resolve of drained) resolve();
-      }
     });
   };
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import { UnderWay } from '../base/under-way.js';
 import {
   type BlockRequest,
   type DeviceFault,
@@ -55,8 +56,7 @@ export class Volume implements VolumeHandle {
   #state: VolumeState = 'open';
   #closing: Promise<void> | null = null;
   /** Unaligned requests under way: closing waits for them. */
-  #unaligned = 0;
-  #drained: (() => void)[] = [];
+  readonly #unaligned = new UnderWay();
 
   constructor(options: { volumeId: string; readOnly: boolean }, dependencies: VolumeDependencies) {
     this.volumeId = options.volumeId;
@@ -165,7 +165,7 @@ export class Volume implements VolumeHandle {
     const from = this.#down(request.offsetBytes);
     const end = this.#up(request.offsetBytes + request.lengthBytes);
     const bounce = new Uint8Array(end - from);
-    this.#unaligned += 1;
+    this.#unaligned.begin();
     const inner = new InnerRequest(
       Operation.READ,
       from,
@@ -186,7 +186,7 @@ export class Volume implements VolumeHandle {
   #cache(request: BlockRequest): void {
     const end = this.#up(request.offsetBytes + request.lengthBytes);
     const scratch = new Uint8Array(Math.min(CACHE_STEP_BYTES, end - this.#down(request.offsetBytes)));
-    this.#unaligned += 1;
+    this.#unaligned.begin();
     const step = (from: number): void => {
       if (from >= end) {
         this.#finishUnaligned(request, null);
@@ -208,7 +208,7 @@ export class Volume implements VolumeHandle {
       request.done(null);
       return;
     }
-    this.#unaligned += 1;
+    this.#unaligned.begin();
     this.#change(
       new InnerRequest(Operation.TRIM, from, end - from, (fault) => this.#finishUnaligned(request, fault), {
         flags: request.flags,
@@ -217,19 +217,15 @@ export class Volume implements VolumeHandle {
   }
 
   #writeUnaligned(request: BlockRequest): void {
-    this.#unaligned += 1;
+    this.#unaligned.begin();
     new UnalignedWrite(request, this.#head, this.#lock, (fault) => {
       this.#finishUnaligned(request, fault);
     }).start();
   }
 
   #finishUnaligned(request: BlockRequest, fault: DeviceFault | null): void {
-    this.#unaligned -= 1;
     request.done(fault);
-    if (this.#unaligned > 0) return;
-    const drained = this.#drained;
-    this.#drained = [];
-    for (const resolve of drained) resolve();
+    this.#unaligned.end();
   }
 
   #down(bytes: number): number {
@@ -298,7 +294,7 @@ export class Volume implements VolumeHandle {
     // What waits was accepted, and its number is bounded by who submitted it: it is served, not refused.
     this.#admission.close();
     this.#state = 'closing';
-    while (this.#unaligned > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
+    await this.#unaligned.ended();
     await this.#io.release();
     this.#state = 'closed';
   }

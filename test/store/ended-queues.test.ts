@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SystemClock } from '../../src/base/system-clock.js';
+import { UnderWay } from '../../src/base/under-way.js';
 import { Operation, type DeviceFault } from '../../src/device/block-device.js';
 import type { KeyringId } from '../../src/io/block-keys.js';
 import { NativeChecksums } from '../../src/io/native-checksums.js';
@@ -29,7 +30,13 @@ describe('a queue of a store that is closed', () => {
   it('answers reads that come later', async () => {
     const queue = new ReadQueue({ files: new NativeFiles(), clock, engine: () => null, bad: () => undefined });
     let idle = 0;
-    const source = { layer, keyring: 0 as KeyringId, pendingReads: 0, readsDone: () => (idle += 1) };
+    class Reads extends UnderWay {
+      override end(): void {
+        super.end();
+        if (this.count === 0) idle += 1;
+      }
+    }
+    const source = { layer, keyring: 0 as KeyringId, reads: new Reads() };
     const early = request(Operation.READ);
     queue.submit(early.request, source);
     queue.end(CLOSED);
@@ -37,7 +44,7 @@ describe('a queue of a store that is closed', () => {
     const late = request(Operation.READ);
     queue.submit(late.request, source);
     expect(await late.answer).toEqual(CLOSED);
-    expect(source.pendingReads).toBe(0);
+    expect(source.reads.count).toBe(0);
     expect(idle).toBe(2);
   });
 

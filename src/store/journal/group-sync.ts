@@ -1,12 +1,12 @@
 import type { Clock } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
+import { UnderWay } from '../../base/under-way.js';
 import { LATENCY_BOUNDS_MS } from '../../device/device-statistics.js';
 import type { Files } from '../../io/files.js';
 import { LONE_APPENDS_MIN, SYNCS_FOR_ZEROS } from '../limits.js';
 import { StoreError } from '../store-error.js';
 import type { SegmentFiles } from './segment-files.js';
 import type { SegmentPool } from './segment-pool.js';
-import { UnderWay } from './under-way.js';
 
 export interface GroupSyncDependencies {
   readonly files: Files;

@@ -1,6 +1,7 @@
 import { assert } from '../../base/assert.js';
 import type { Clock } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
+import { UnderWay } from '../../base/under-way.js';
 import type { Checksums } from '../../io/block-keys.js';
 import type { FileId, Files } from '../../io/files.js';
 import { APPEND_INLINE_BYTES_MAX, PAGE_BYTES, SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES } from '../limits.js';
@@ -11,7 +12,6 @@ import type { SegmentFiles } from './segment-files.js';
 import { encodeSegmentHeader } from './segment-header.js';
 import type { SegmentPool, SegmentUse } from './segment-pool.js';
 import type { SegmentTable } from './segment-table.js';
-import { UnderWay } from './under-way.js';
 import { Writeback } from './writeback.js';
 
 export interface JournalPosition {

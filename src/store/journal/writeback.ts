@@ -1,9 +1,9 @@
+import { UnderWay } from '../../base/under-way.js';
 import type { FileId, Files } from '../../io/files.js';
 import { UNWRITTEN_BYTES_MAX, WRITEBACK_STEP_BYTES } from '../limits.js';
 import { CacheWindow } from './cache-window.js';
 import type { SegmentFiles } from './segment-files.js';
 import type { SegmentTable } from './segment-table.js';
-import { UnderWay } from './under-way.js';
 
 export interface WritebackDependencies {
   readonly files: Files;

@@ -1,7 +1,11 @@
-/** Counts work that is with the addon's threads: files must stay open under it. */
+/** Counts what is under way, for whoever must not end before it. */
 export class UnderWay {
   #count = 0;
   #waiting: (() => void)[] = [];
+
+  get count(): number {
+    return this.#count;
+  }
 
   begin(): void {
     this.#count += 1;
