@@ -1,7 +1,7 @@
-import { Operation, type DeviceFault } from '../device/block-device.js';
-import { submitAndWait } from '../device/submit-and-wait.js';
+import { Operation } from '../device/block-device.js';
 import type { VolumeHandle } from '../volume/volume-host.js';
-import { cancelled, ControlError, invalid } from './control-error.js';
+import { cancelled, invalid } from './control-error.js';
+import { HiddenWriter, writeFailure } from './hidden-writer.js';
 import { IMAGE_CHUNK_BYTES_MAX, IMPORT_IN_FLIGHT_BYTES_MAX } from './limits.js';
 import type { VolumeInTheMaking } from './volume-creator.js';
 import type { VolumeRecord } from './volume-record.js';
@@ -17,8 +17,6 @@ export interface ImageImportDependencies {
   readonly ended: () => void;
 }
 
-const NOTHING = new Uint8Array(0);
-
 /**
  * An image on its way into a volume that nobody sees until it is complete.
  *
@@ -29,13 +27,10 @@ export class ImageImport {
   readonly #making: VolumeInTheMaking;
   readonly #handle: VolumeHandle;
   readonly #dependencies: ImageImportDependencies;
-  readonly #inFlightBytesMax: number;
+  readonly #writer: HiddenWriter;
   #state: 'writing' | 'completing' | 'done' | 'undone' = 'writing';
   /** Everything before it has been taken. Ranges may not overlap: writes under way have no order among them. */
   #takenBytes = 0;
-  #inFlightBytes = 0;
-  #failure: ControlError | null = null;
-  #waiting: (() => void)[] = [];
 
   constructor(
     options: ImageImportOptions,
@@ -43,10 +38,16 @@ export class ImageImport {
     handle: VolumeHandle,
     dependencies: ImageImportDependencies,
   ) {
-    this.#inFlightBytesMax = options.inFlightBytesMax ?? IMPORT_IN_FLIGHT_BYTES_MAX;
     this.#making = making;
     this.#handle = handle;
     this.#dependencies = dependencies;
+    this.#writer = new HiddenWriter(
+      {
+        inFlightBytesMax: options.inFlightBytesMax ?? IMPORT_IN_FLIGHT_BYTES_MAX,
+        failureOf: (fault) => writeFailure('the image', 'import', fault),
+      },
+      handle,
+    );
   }
 
   get sizeBytes(): number {
@@ -77,8 +78,7 @@ export class ImageImport {
       at = end;
     }
     if (runStart >= 0) this.#submit(offsetBytes, data, runStart, at);
-    await this.#until(() => this.#inFlightBytes <= this.#inFlightBytesMax);
-    this.#throwFailure();
+    await this.#writer.room();
   }
 
   /** Makes everything durable and the volume visible. On failure nothing of it is left. */
@@ -86,9 +86,7 @@ export class ImageImport {
     if (this.#state !== 'writing') throw cancelled();
     this.#state = 'completing';
     try {
-      await this.#until(() => this.#inFlightBytes === 0);
-      this.#throwFailure();
-      await this.#flush();
+      await this.#writer.flush();
       const record = await this.#making.commit();
       this.#state = 'done';
       return record;
@@ -105,7 +103,7 @@ export class ImageImport {
     if (this.#state !== 'writing') return;
     this.#state = 'completing';
     try {
-      await this.#until(() => this.#inFlightBytes === 0);
+      await this.#writer.settled();
       await this.#undo();
     } finally {
       this.#dependencies.ended();
@@ -142,62 +140,14 @@ export class ImageImport {
 
   #submit(offsetBytes: number, data: Uint8Array, start: number, end: number): void {
     const lengthBytes = end - start;
-    this.#inFlightBytes += lengthBytes;
-    this.#handle.submit({
+    this.#writer.submit({
       operation: Operation.WRITE,
       offsetBytes: offsetBytes + start,
       lengthBytes,
       flags: 0,
       data,
       dataOffset: start,
-      done: (fault) => {
-        this.#inFlightBytes -= lengthBytes;
-        if (fault !== null) this.#failure ??= importFailure(fault);
-        this.#wakeAll();
-      },
+      costBytes: lengthBytes,
     });
   }
-
-  async #flush(): Promise<void> {
-    const fault = await submitAndWait(this.#handle, {
-      operation: Operation.FLUSH,
-      offsetBytes: 0,
-      lengthBytes: 0,
-      flags: 0,
-      data: NOTHING,
-      dataOffset: 0,
-    });
-    if (fault !== null) throw importFailure(fault);
-  }
-
-  async #until(reached: () => boolean): Promise<void> {
-    while (!reached()) {
-      await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve);
-      });
-    }
-  }
-
-  #wakeAll(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
-  }
-
-  #throwFailure(): void {
-    if (this.#failure !== null) throw this.#failure;
-  }
-}
-
-function importFailure(fault: DeviceFault): ControlError {
-  if (fault.code === 'FULL') {
-    return new ControlError('the image does not fit: no space left on the node; nothing of it was kept', {
-      code: 'FULL',
-    });
-  }
-  const detail = fault.code === 'IO' ? fault.detail : fault.code;
-  return new ControlError(`the image could not be written (${detail}); nothing of it was kept`, {
-    code: 'FAILED',
-    step: 'import',
-  });
 }

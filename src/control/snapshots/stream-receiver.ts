@@ -85,7 +85,7 @@ export class StreamReceiver {
     try {
       this.#decoder.finish();
       const target = this.#target as StreamTarget;
-      if (!target.isProven(this.#proof)) {
+      if (!target.prover.isProven(this.#proof)) {
         const message = 'the stream is not what its sender sealed: its end does not prove it; nothing of it was kept';
         throw new ControlError(message, { code: 'DAMAGED', subject: 'stream' });
       }

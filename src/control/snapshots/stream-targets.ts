@@ -2,9 +2,7 @@ import type { Random } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { randomUuid } from '../../base/uuid.js';
-import type { StreamProof } from '../../backup/stream-decoder.js';
 import type { Crc32c, StreamBegin } from '../../backup/stream-format.js';
-import { streamMacKeyOf, streamMacMatches } from '../../crypto/stream-mac.js';
 import { checkSnapshotName, pointName } from '../../model/snapshot-name.js';
 import type { SnapshotRow } from '../../model/snapshot-row.js';
 import type { VolumeRow } from '../../model/volume-row.js';
@@ -30,6 +28,7 @@ import type { SnapshotTable } from './snapshot-table.js';
 import { snapshotExists } from './snapshot-taker.js';
 import { openStreamKeys, type RecoverySource, type StreamKey, wipeKeys } from './stream-keys.js';
 import type { Received, StreamTarget } from './stream-target.js';
+import { StreamProver } from './stream-prover.js';
 import { type KeyNumbers, StreamWriter } from './stream-writer.js';
 
 export interface StreamTargetsDependencies {
@@ -97,7 +96,7 @@ export class StreamTargets {
     }
     return {
       writer: new StreamWriter(handle, { numbers, crc32c }),
-      isProven: (proof) => prover.isProven(proof),
+      prover,
       commit: async () => {
         const layer = making.row.layer as LayerId;
         const [head] = await stepOf('freeze volume', host.freeze([layer]));
@@ -179,25 +178,10 @@ export class StreamTargets {
   }
 }
 
-/** Knows what a sealed stream must end with. */
-class StreamProver {
-  readonly #macKey: Uint8Array | null;
-
-  /** Of a plain stream there are no keys. */
-  constructor(keys: readonly StreamKey[]) {
-    const last = keys.at(-1);
-    this.#macKey = last === undefined ? null : streamMacKeyOf(last.secret);
-  }
-
-  isProven(proof: StreamProof | null): boolean {
-    if (this.#macKey === null || proof === null) return this.#macKey === null && proof === null;
-    return streamMacMatches(this.#macKey, proof.digest, proof.mac);
-  }
-}
-
 /** The next state of a volume, in a layer of its own until it is whole. */
 class NextState implements StreamTarget {
   readonly writer: StreamWriter;
+  readonly prover: StreamProver;
   readonly #record: VolumeRecord;
   readonly #begin: StreamBegin;
   readonly #note: string;
@@ -205,7 +189,6 @@ class NextState implements StreamTarget {
   readonly #opened: VolumeRow;
   /** Numbers of the keys that came with the stream, and that the volume did not have. */
   readonly #adopted: readonly number[];
-  readonly #prover: StreamProver;
   readonly #layer: LayerId;
   readonly #handle: VolumeHandle;
   readonly #check: () => Promise<SnapshotRecord>;
@@ -229,7 +212,7 @@ class NextState implements StreamTarget {
     this.#adopted = parts.adopted;
     const { row } = parts.record;
     this.#opened = { ...row, dataKeyNumbers: [...parts.adopted, ...row.dataKeyNumbers] };
-    this.#prover = parts.prover;
+    this.prover = parts.prover;
     this.#begin = parts.begin;
     this.#note = parts.note;
     this.#layer = parts.layer;
@@ -292,10 +275,6 @@ class NextState implements StreamTarget {
     } finally {
       wipeKeys([...adopted, ...own]);
     }
-  }
-
-  isProven(proof: StreamProof | null): boolean {
-    return this.#prover.isProven(proof);
   }
 
   commit(): Promise<Received> {

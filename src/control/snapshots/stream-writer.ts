@@ -1,9 +1,9 @@
 import type { Crc32c } from '../../backup/stream-format.js';
 import { type DeviceFault, Operation, RequestFlag } from '../../device/block-device.js';
-import { submitAndWait } from '../../device/submit-and-wait.js';
 import { renumberSealed } from '../../volume/sealed-blocks.js';
 import type { VolumeHandle } from '../../volume/volume-host.js';
 import { ControlError } from '../control-error.js';
+import { HiddenWriter, writeFailure } from '../hidden-writer.js';
 import { IMPORT_IN_FLIGHT_BYTES_MAX } from '../limits.js';
 
 const NOTHING = new Uint8Array(0);
@@ -13,20 +13,19 @@ const ZEROES_COST_BYTES = 4096;
 /** The data keys of a sealed stream, as its sender and as this node numbers them. */
 export type KeyNumbers = ReadonlyMap<number, number>;
 
-/** Writes ranges that do not overlap into a volume that nobody sees yet, a bounded number of bytes at a time. */
+/** Writes the ranges of a stream. */
 export class StreamWriter {
-  readonly #handle: VolumeHandle;
+  readonly #blockBytes: number;
   readonly #numbers: KeyNumbers;
   readonly #crc32c: Crc32c;
-  #inFlightBytes = 0;
-  #failure: ControlError | null = null;
-  #waiting: (() => void)[] = [];
+  readonly #writer: HiddenWriter;
 
   /** `numbers`: of a plain stream there are none. */
   constructor(handle: VolumeHandle, { numbers, crc32c }: { numbers: KeyNumbers; crc32c: Crc32c }) {
-    this.#handle = handle;
+    this.#blockBytes = handle.blockBytes;
     this.#numbers = numbers;
     this.#crc32c = crc32c;
+    this.#writer = new HiddenWriter({ inFlightBytesMax: IMPORT_IN_FLIGHT_BYTES_MAX, failureOf }, handle);
   }
 
   /** `data` belongs to the writer from here on. Resolves when there is room for more; throws what an earlier write met. */
@@ -36,7 +35,7 @@ export class StreamWriter {
 
   /** The same of whole blocks as they are sealed. What does not authenticate is not written, and is damage of the stream. */
   sealed(offsetBytes: number, lengthBytes: number, blocks: Uint8Array): Promise<void> {
-    const { blockBytes } = this.#handle;
+    const blockBytes = this.#blockBytes;
     const named = renumberSealed(blocks, blockBytes, this.#numbers, { crc32c: this.#crc32c });
     if (named * blockBytes < lengthBytes) {
       const at = offsetBytes + named * blockBytes;
@@ -52,27 +51,16 @@ export class StreamWriter {
   }
 
   /** Resolves when everything is durable; throws what a write met. */
-  async flush(): Promise<void> {
-    await this.settled();
-    this.#throwFailure();
-    const request = {
-      operation: Operation.FLUSH,
-      offsetBytes: 0,
-      lengthBytes: 0,
-      flags: 0,
-      data: NOTHING,
-      dataOffset: 0,
-    };
-    const fault = await submitAndWait(this.#handle, request);
-    if (fault !== null) throw writeFailure(fault);
+  flush(): Promise<void> {
+    return this.#writer.flush();
   }
 
   /** Resolves when nothing is under way. */
   settled(): Promise<void> {
-    return this.#until(() => this.#inFlightBytes === 0);
+    return this.#writer.settled();
   }
 
-  async #submit(
+  #submit(
     operation: Operation,
     offsetBytes: number,
     lengthBytes: number,
@@ -80,27 +68,8 @@ export class StreamWriter {
     costBytes: number,
     flags = 0,
   ): Promise<void> {
-    this.#inFlightBytes += costBytes;
-    this.#handle.submit({
-      ...{ operation, offsetBytes, lengthBytes, flags, data, dataOffset: 0 },
-      done: (fault) => {
-        this.#inFlightBytes -= costBytes;
-        if (fault !== null) this.#failure ??= writeFailure(fault);
-        const waiting = this.#waiting;
-        this.#waiting = [];
-        for (const wake of waiting) wake();
-      },
-    });
-    await this.#until(() => this.#inFlightBytes <= IMPORT_IN_FLIGHT_BYTES_MAX);
-    this.#throwFailure();
-  }
-
-  async #until(reached: () => boolean): Promise<void> {
-    while (!reached()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  #throwFailure(): void {
-    if (this.#failure !== null) throw this.#failure;
+    this.#writer.submit({ operation, offsetBytes, lengthBytes, flags, data, dataOffset: 0, costBytes });
+    return this.#writer.room();
   }
 }
 
@@ -109,16 +78,6 @@ function forged(detail: string): ControlError {
   return new ControlError(message, { code: 'DAMAGED', subject: 'stream' });
 }
 
-function writeFailure(fault: DeviceFault): ControlError {
-  if (fault.code === 'FULL') {
-    return new ControlError('the stream does not fit: no space left on the node; nothing of it was kept', {
-      code: 'FULL',
-    });
-  }
-  if (fault.code === 'UNAUTHENTIC') return forged(fault.detail);
-  const detail = fault.code === 'IO' ? fault.detail : fault.code;
-  return new ControlError(`the stream could not be written (${detail}); nothing of it was kept`, {
-    code: 'FAILED',
-    step: 'receive',
-  });
+function failureOf(fault: DeviceFault): ControlError {
+  return fault.code === 'UNAUTHENTIC' ? forged(fault.detail) : writeFailure('the stream', 'receive', fault);
 }
