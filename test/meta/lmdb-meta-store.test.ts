@@ -195,8 +195,7 @@ describe('LmdbMetaStore on a full disk', () => {
     const folder = await temporaryFolder();
     const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder]);
     if (mounted.status !== 0) {
-      console.log('skipped: a small file system could not be mounted (needs root)');
-      context.skip();
+      context.skip('needs the right to mount a tmpfs');
     }
     onTestFinished(() => {
       spawnSync('umount', ['-l', folder]);
