@@ -15,6 +15,9 @@ export const HOLE = -1;
 export const UNLOADED = -2;
 
 const SLOT_UNIT = 2 ** 27;
+const OFFSET_UNITS_MASK = 2 ** 20 - 1;
+/** Low bits by bit operations, which are exact for whole numbers below 2^53: `%` calls the C library for each. */
+const STORED_UNITS_MASK = 2 ** 7 - 1;
 
 /** Offset and stored length in units of blockBytes/64. */
 export function packLocation(slot: number, offsetUnits: number, storedUnits: number): number {
@@ -27,11 +30,16 @@ export function slotOf(location: number): number {
 }
 
 export function offsetUnitsOf(location: number): number {
-  return (location % SLOT_UNIT) >>> 7;
+  return (location >>> 7) & OFFSET_UNITS_MASK;
 }
 
 export function storedUnitsOf(location: number): number {
-  return location % 128;
+  return location & STORED_UNITS_MASK;
+}
+
+/** The location behind `location` if the next block was stored right after it. */
+export function followerOf(location: number): number {
+  return location + storedUnitsOf(location) * 128;
 }
 
 /** Units that an uncompressed sealed block of any size takes: 64 bytes of header and the ciphertext, in blockBytes/64. */

@@ -6,10 +6,10 @@ import { OPEN_INTS, OPEN_NUMBERS, OpenBatch, OpenStatus } from '../io/open-batch
 import type { Engine } from './engine.js';
 import { leafSlices } from './layer-comparison.js';
 import { LEAF_BLOCKS, PAGE_BYTES, SCRUB_BATCH_BYTES, SCRUB_SLICE_BYTES } from './limits.js';
-import { offsetUnitsOf, slotOf, storedUnitsOf } from './location.js';
+import { followerOf, offsetUnitsOf, slotOf, storedUnitsOf } from './location.js';
 import { chainOf } from './map/layer-tree.js';
 import type { Layer } from './map/layer.js';
-import { followerOf } from './map/leaf-codec.js';
+
 import { MAP_STATUS, SEGMENT_STATUS } from './read-queue.js';
 import { StoreError } from './store-error.js';
 import { pause, yieldToOthers } from './yielding.js';

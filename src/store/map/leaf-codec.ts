@@ -11,7 +11,7 @@
  *                (7, little endian); the following locations of the run lie right behind one another
  */
 import { LEAF_BLOCKS } from '../limits.js';
-import { ABSENT, HOLE } from '../location.js';
+import { ABSENT, followerOf, HOLE, storedUnitsOf } from '../location.js';
 
 const VERSION = 1;
 const FLAG_DIGEST = 1;
@@ -24,11 +24,6 @@ const KIND_LOCATIONS = 2;
 export const LEAF_ENCODED_BYTES_MAX = HEAD_BYTES + DIGEST_BYTES + LEAF_BLOCKS * 9;
 
 const scratch = new Uint8Array(LEAF_ENCODED_BYTES_MAX);
-
-/** The location behind `location` if the next block was stored right after it. */
-export function followerOf(location: number): number {
-  return location + (location % 128) * 128;
-}
 
 /**
  * Encodes the 128 entries at `base`. With `root` (a layer without a parent) holes are the same as absent entries and
@@ -59,11 +54,9 @@ export function encodeLeaf(entries: Float64Array, base: number, root: boolean): 
     scratch[at + 1] = entry > 0 ? KIND_LOCATIONS : entry === HOLE ? KIND_HOLE : KIND_ABSENT;
     at += 2;
     if (entry > 0) {
-      let rest = entry;
-      for (let byte = 0; byte < 7; byte += 1) {
-        scratch[at + byte] = rest % 256;
-        rest = Math.floor(rest / 256);
-      }
+      const high = Math.floor(entry / 2 ** 32);
+      for (let byte = 0; byte < 4; byte += 1) scratch[at + byte] = entry >>> (8 * byte);
+      for (let byte = 0; byte < 3; byte += 1) scratch[at + 4 + byte] = high >>> (8 * byte);
       at += 7;
     }
     runs += 1;
@@ -99,7 +92,7 @@ export function decodeLeaf(bytes: Uint8Array, entries: Float64Array, base: numbe
       let location = 0;
       for (let byte = 6; byte >= 0; byte -= 1) location = location * 256 + bytes[at + byte];
       at += 7;
-      if (location % 128 === 0 || location >= 2 ** 51) return false;
+      if (storedUnitsOf(location) === 0 || location >= 2 ** 51) return false;
       for (let end = n + count; n < end; n += 1) {
         entries[base + n] = location;
         location = followerOf(location);

@@ -54,7 +54,7 @@ export class MovedBlocks {
       const keys = new Float64Array(places.length);
       for (const [n, place] of places.entries()) keys[n] = this.blocks[place] * PLACES + place;
       keys.sort();
-      const sorted = Int32Array.from(keys, (key) => key % PLACES);
+      const sorted = Int32Array.from(keys, (key) => key & (PLACES - 1));
       const leaves: { leaf: number; places: Int32Array }[] = [];
       for (let begin = 0; begin < sorted.length;) {
         const leaf = Math.floor(this.blocks[sorted[begin]] / LEAF_BLOCKS);
