@@ -137,8 +137,8 @@ export const RESEAL_READ_BYTES = MIB;
 export const RESEAL_GAP_BYTES = 32 * 1024;
 /** Memory for the map of a store that is only looked at: all that a replay changes must fit, since nothing may be written. */
 export const OFFLINE_CACHE_BYTES = 4096 * MIB;
-/** Victims that wait for a checkpoint to be freed; their space is twice in use meanwhile. */
-export const CLEANER_UNCHECKPOINTED_MAX = 4;
+/** Victims of one round of the cleaner; those of the round before wait for a checkpoint, and their space is twice in use. */
+export const CLEANER_VICTIMS_MAX = 4;
 /** How often the cleaner looks whether anybody writes. */
 export const CLEANER_CHECK_MS = 1000;
 /** Blocks that the cleaner looks at in one turn of the event loop. */

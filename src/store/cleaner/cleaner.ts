@@ -12,7 +12,7 @@ import type { SegmentRow, SegmentTable } from '../journal/segment-table.js';
 import {
   CLEANER_CHECK_MS,
   CLEANER_TURN_BLOCKS,
-  CLEANER_UNCHECKPOINTED_MAX,
+  CLEANER_VICTIMS_MAX,
   COLD_TIERS,
   LEAF_BLOCKS,
   PACE_RATE_LEAST,
@@ -25,6 +25,7 @@ import { MovedBlocks } from '../map/moved-blocks.js';
 import { StoreError } from '../store-error.js';
 import { ColdStream } from './cold-stream.js';
 import { CleaningPolicy } from './cleaning-policy.js';
+import { EmptiedSegments } from './emptied-segments.js';
 import { publishMoved } from './publish-moved.js';
 import type { RecordBlocks } from './record-blocks.js';
 import { SealingStream } from './sealing-stream.js';
@@ -67,14 +68,12 @@ export interface CleanerWork {
  */
 export class Cleaner {
   readonly #io: CleanerDependencies;
-  readonly #segmentBytes: number;
   readonly #policy: CleaningPolicy;
   readonly #scan: VictimScan;
   readonly #streams: ColdStream[];
   /** Where blocks go that are sealed anew, while the cleaner waits (resealer.ts). */
   readonly sealing: SealingStream;
-  /** Victims of which nothing is live, until a checkpoint lets them go: slot and generation. */
-  readonly #emptied = new Map<number, number>();
+  readonly #emptied: EmptiedSegments;
   /** Segments that cannot be cleaned: part of them cannot be read, or is damaged. By slot, their generation. */
   readonly #refused = new Map<number, number>();
   #running: Promise<void> | null = null;
@@ -86,17 +85,13 @@ export class Cleaner {
   #at = new Int32Array(0);
   /** Blocks looked at since the event loop had its turn. */
   #turnBlocks = 0;
-  /** What cleaning has gained lately, bytes a second; 0: not known. Measured from here on, at so many appended bytes. */
-  #gain = 0;
-  #gainFromMs = 0;
-  #gainFromBytes = 0;
   #victims = 0;
   #movedBlocks = 0;
 
   constructor(options: { segmentBytes: number; nodeId: Uint8Array }, dependencies: CleanerDependencies) {
     this.#io = dependencies;
-    this.#segmentBytes = options.segmentBytes;
     this.#policy = new CleaningPolicy({ segmentBytes: options.segmentBytes }, dependencies);
+    this.#emptied = new EmptiedSegments(options, dependencies);
     this.#scan = new VictimScan(dependencies);
     this.#streams = Array.from(
       { length: COLD_TIERS },
@@ -122,8 +117,9 @@ export class Cleaner {
   /** Bytes a second that data may take while space is short, so that it lasts until there is more; Infinity: it is not. */
   get paceBytesPerSecond(): number {
     const { spareShare } = this.#policy;
-    if (spareShare >= 1 || this.#gain === 0) return Number.POSITIVE_INFINITY;
-    return Math.max(PACE_RATE_LEAST, this.#gain * Math.max(PACE_SHARE_LEAST, 2 * spareShare));
+    const gain = this.#emptied.gainBytesPerSecond;
+    if (spareShare >= 1 || gain === 0) return Number.POSITIVE_INFINITY;
+    return Math.max(PACE_RATE_LEAST, gain * Math.max(PACE_SHARE_LEAST, 2 * spareShare));
   }
 
   #arm(): void {
@@ -144,25 +140,34 @@ export class Cleaner {
 
   #start(idle: boolean): void {
     if (this.#closed || this.#running !== null) return;
-    this.#measureGain(0);
+    this.#emptied.startGain();
     this.#running = this.#run(idle)
       .catch((thrown: unknown) => {
         if (this.#closed) return;
         this.#io.log.warn({ error: messageOf(thrown) }, 'store: cleaning failed; it is tried again');
       })
-      .finally(() => {
-        this.#running = null;
-      });
+      .finally(this.#ended);
   }
+
+  readonly #ended = async (): Promise<void> => {
+    await this.#emptied.freed().catch(() => undefined);
+    this.#running = null;
+  };
 
   /** Cleans until there is room again, or, while nobody writes, until little is left to gain. */
   async #run(idle: boolean): Promise<void> {
+    let more = true;
     while (!this.#closed) {
+      const { pressed } = this.#policy;
       const quiet = idle && this.#io.journal.appendedBytes === this.#appendedAtCheck;
-      if (!this.#policy.pressed && !quiet) break;
-      if (!(await this.#step(quiet && !this.#policy.pressed))) break;
+      if (more && (pressed || quiet)) {
+        more = await this.#step(!pressed);
+        continue;
+      }
+      if (this.#emptied.size === 0) break;
+      // Space may have become short meanwhile.
+      await this.#emptied.free();
     }
-    await this.#free();
   }
 
   /**
@@ -173,18 +178,18 @@ export class Cleaner {
     while (this.#running !== null) await this.#running;
     if (this.#closed) return;
     await this.alone(() => {
-      this.#measureGain(0);
+      this.#emptied.startGain();
       return this.#makeRoom();
     });
   }
 
   async #makeRoom(): Promise<void> {
     const { pool, table } = this.#io;
-    await this.#free();
+    await this.#emptied.free();
     // Each segment is worth one look: what is gained by less is gained by nothing.
     for (let steps = table.count('chain') + table.count('cold'); steps > 0 && !pool.has('data'); steps -= 1) {
       if (this.#closed || !(await this.#step(false))) break;
-      await this.#free();
+      await this.#emptied.free();
     }
   }
 
@@ -193,10 +198,7 @@ export class Cleaner {
     while (this.#running !== null) await this.#running;
     if (this.#closed) throw new StoreError('the store is closed', { code: 'CLOSED' });
     const running = work();
-    const ended = (): void => {
-      this.#running = null;
-    };
-    this.#running = running.then(ended, ended);
+    this.#running = running.then(this.#ended, this.#ended);
     return running;
   }
 
@@ -224,17 +226,17 @@ export class Cleaner {
    */
   async discard(segments: readonly SegmentRow[]): Promise<boolean> {
     const { table } = this.#io;
-    await this.#free();
-    for (let at = 0; at < segments.length; at += CLEANER_UNCHECKPOINTED_MAX) {
+    await this.#emptied.free();
+    for (let at = 0; at < segments.length; at += CLEANER_VICTIMS_MAX) {
       const unfit = this.#unfit();
       const victims = segments
-        .slice(at, at + CLEANER_UNCHECKPOINTED_MAX)
+        .slice(at, at + CLEANER_VICTIMS_MAX)
         .filter(({ slot, generation }) => table.generations[slot] === generation && !unfit.has(slot))
         .map(({ slot }) => table.row(slot))
         .filter(({ state, usedBytes }) => state === 'cold' || (state === 'chain' && usedBytes > 0));
       if (victims.length === 0) continue;
       const done = await this.#clean(victims);
-      await this.#free();
+      await this.#emptied.free();
       if (!done) return false;
     }
     return true;
@@ -253,27 +255,32 @@ export class Cleaner {
     }
     if (victim === null) return false;
     // A victim takes at most one segment and gives one back.
-    if (!this.#io.pool.has('moving')) await this.#free();
+    if (!this.#io.pool.has('moving')) await this.#emptied.free();
     const victims: SegmentRow[] = [];
-    while (victim !== null && this.#emptied.size + victims.length < CLEANER_UNCHECKPOINTED_MAX) {
+    while (victim !== null && victims.length < CLEANER_VICTIMS_MAX) {
       victims.push(victim);
       unfit.add(victim.slot);
       victim = this.#policy.next(thorough, unfit);
     }
     const isFull = !(await this.#clean(victims));
     const gained = this.#emptied.size > 0;
-    if (isFull || this.#emptied.size >= CLEANER_UNCHECKPOINTED_MAX) await this.#free();
+    if (isFull || thorough) {
+      await this.#emptied.free();
+    } else {
+      // While space is short the next victims are copied beside the checkpoint that lets these go.
+      await this.#emptied.freed();
+      this.#emptied.begin();
+    }
     return gained || !isFull;
   }
 
   #unfit(): Set<number> {
     const { table } = this.#io;
     const unfit = new Set([...this.#streams, this.sealing].map((stream) => stream.slot));
-    for (const marks of [this.#emptied, this.#refused]) {
-      for (const [slot, generation] of marks) {
-        if (table.generations[slot] === generation) unfit.add(slot);
-        else marks.delete(slot);
-      }
+    for (const slot of this.#emptied.slots()) unfit.add(slot);
+    for (const [slot, generation] of this.#refused) {
+      if (table.generations[slot] === generation) unfit.add(slot);
+      else this.#refused.delete(slot);
     }
     return unfit;
   }
@@ -286,14 +293,15 @@ export class Cleaner {
     const { files, segmentFiles, table } = this.#io;
     const readAhead = new ReadAhead({ files, segmentFiles });
     for (const { slot, usedBytes } of victims) readAhead.begin(slot, 0, usedBytes);
-    const whole: SegmentRow[] = [];
+    const whole: { readonly victim: SegmentRow; readonly copiedBytes: number }[] = [];
     let isFull = false;
     this.#moved.clear();
     try {
       for (const victim of victims) {
+        const before = this.#copiedBytes;
         const outcome = await this.#copy(victim);
         if (this.#closed) return false;
-        if (outcome === 'whole') whole.push(victim);
+        if (outcome === 'whole') whole.push({ victim, copiedBytes: this.#copiedBytes - before });
         else if (outcome === 'bad') this.#refuse(victim);
         isFull = outcome === 'full';
         if (isFull) break;
@@ -311,9 +319,10 @@ export class Cleaner {
         this.#movedBlocks += blocks;
       },
     });
-    for (const { slot, generation } of whole) {
+    for (const { victim, copiedBytes } of whole) {
+      const { slot, generation } = victim;
       table.setLive(slot, 0);
-      this.#emptied.set(slot, generation);
+      this.#emptied.add(slot, { generation, copiedBytes });
       this.#victims += 1;
     }
     return !isFull;
@@ -381,38 +390,6 @@ export class Cleaner {
     }
   }
 
-  /** Frees the emptied victims once the map is durable without them. */
-  async #free(): Promise<void> {
-    if (this.#emptied.size === 0 || this.#closed) return;
-    const { checkpointer, segmentFiles, pool, table } = this.#io;
-    const slots = [...this.#emptied].filter(([slot, generation]) => table.generations[slot] === generation);
-    await checkpointer.run();
-    const free: number[] = [];
-    for (const [slot] of slots) {
-      // Reads that were under way when their block moved.
-      await segmentFiles.whenUnpinned(slot);
-      this.#emptied.delete(slot);
-      if (table.has(slot) && table.state(slot) !== 'free') free.push(slot);
-    }
-    if (this.#closed) return;
-    await pool.release(free);
-    pool.refill();
-    this.#measureGain(free.length);
-  }
-
-  /** So many segments were freed since the last call; 0: the time before does not count. */
-  #measureGain(freed: number): void {
-    const nowMs = this.#io.clock.monotonicMs();
-    const bytes = this.#copiedBytes;
-    if (freed > 0) {
-      const gained = freed * this.#segmentBytes - (bytes - this.#gainFromBytes);
-      const rate = Math.max(PACE_RATE_LEAST, (gained * 1000) / Math.max(1, nowMs - this.#gainFromMs));
-      this.#gain = this.#gain === 0 ? rate : (this.#gain + rate) / 2;
-    }
-    this.#gainFromMs = nowMs;
-    this.#gainFromBytes = bytes;
-  }
-
   /** Cleans as it does while nobody writes, until little is left to gain. */
   async settle(): Promise<void> {
     await this.#running;
@@ -426,6 +403,7 @@ export class Cleaner {
     this.#closed = true;
     if (this.#timer !== null) this.#io.clock.clear(this.#timer);
     await this.#running?.catch(() => undefined);
+    await this.#emptied.close();
     for (const stream of this.#streams) await stream.close();
     await this.sealing.close();
   }

@@ -5,7 +5,7 @@ import { BLOCK } from '../../io/record-layout.js';
 import { PLAIN_KEY_NUMBER } from '../../io/block-keys.js';
 import type { Engine } from '../engine.js';
 import type { SegmentRow } from '../journal/segment-table.js';
-import { CLEANER_UNCHECKPOINTED_MAX, PAGE_BYTES } from '../limits.js';
+import { CLEANER_VICTIMS_MAX, PAGE_BYTES } from '../limits.js';
 import { chainOf, standingOf } from '../map/layer-tree.js';
 import { StoreError } from '../store-error.js';
 import type { Cleaner } from './cleaner.js';
@@ -60,9 +60,9 @@ export class PlainSegments {
         // One at a time: the cleaner takes its turns between.
         if (await cleaner.alone(() => this.#isHeld(row))) held.push(row);
       }
-      for (let at = 0; at < held.length; at += CLEANER_UNCHECKPOINTED_MAX) {
+      for (let at = 0; at < held.length; at += CLEANER_VICTIMS_MAX) {
         demand();
-        const part = held.slice(at, at + CLEANER_UNCHECKPOINTED_MAX);
+        const part = held.slice(at, at + CLEANER_VICTIMS_MAX);
         if (await cleaner.alone(() => cleaner.discard(part))) continue;
         await cleaner.makeRoom();
         if (await cleaner.alone(() => cleaner.discard(part))) continue;
