@@ -129,4 +129,33 @@ describe('a segment that is registered while a checkpoint is written', () => {
     registrations.open();
     await expectKept();
   });
+
+  // What lies behind the end that its row names would be given up with the rest of the segment.
+  it('keeps what it says of moved blocks when more of them is durable before the commit', async () => {
+    const { table, pool, register } = engine();
+    const cold = (await pool.take('moving')) ?? -1;
+    table.chill(cold, 1);
+    table.setUsed(cold, BLOCK);
+    await register(table.row(cold));
+    syncName = segmentName(engine().journal.position.slot);
+    syncs.shut();
+    const verb = world.manager.createLayer(BLOCK, MIB);
+    await syncs.held();
+    const takeChanged = table.takeChanged.bind(table);
+    let checkpoint = Promise.resolve();
+    await new Promise<void>((resolve) => {
+      table.takeChanged = () => {
+        resolve();
+        return takeChanged();
+      };
+      checkpoint = world.manager.checkpoint();
+    });
+    table.setUsed(cold, 2 * BLOCK);
+    await register(table.row(cold));
+    syncs.open();
+    await Promise.all([verb, checkpoint]);
+    await world.kill();
+    await world.open();
+    expect(engine().table.row(cold)).toMatchObject({ state: 'cold', usedBytes: 2 * BLOCK });
+  });
 });
