@@ -7,7 +7,7 @@ import type { Sabotage } from './simulated-machine.js';
 export const CLEANER_SABOTAGES: readonly Sabotage[] = [
   {
     name: 'the cleaner frees a segment before the map is durable without it',
-    caughtBy: 271,
+    caughtBy: 269,
     install: () =>
       replaced(
         SegmentTable.prototype,

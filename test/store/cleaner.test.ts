@@ -127,4 +127,33 @@ describe('the cleaner', () => {
     await world.open();
     await writer.check(world.volume(layer, undefined, 1));
   });
+
+  it('frees nothing of which a stop kept it from publishing the copies', async () => {
+    const world = await worldOf(Number.POSITIVE_INFINITY);
+    const writers = await Promise.all(
+      [1, 2].map(async (seed) => {
+        const layer = await world.manager.createLayer(BLOCK, 4 * MIB);
+        return { layer, writer: new NumberedBlocks((4 * MIB) / BLOCK, seed) };
+      }),
+    );
+    for (let round = 0; round < 12; round += 1) {
+      for (const { layer, writer } of writers) {
+        const volume = world.volume(layer, undefined, 1);
+        await writer.overwrite(volume, MIB / BLOCK);
+        await volume.close();
+      }
+    }
+    const { moves } = await world.store.ready();
+    const relocate = moves.relocate.bind(moves);
+    let closing: Promise<void> | undefined;
+    moves.relocate = (...args) => {
+      closing ??= world.close();
+      return relocate(...args);
+    };
+    await world.store.cleaned();
+    expect(closing, 'it had something to move').toBeDefined();
+    await closing;
+    await world.open();
+    for (const { layer, writer } of writers) await writer.check(world.volume(layer, undefined, 1));
+  });
 });

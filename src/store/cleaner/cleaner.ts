@@ -254,8 +254,9 @@ export class Cleaner {
       victim = this.#policy.next(thorough, unfit);
     }
     if (victim === null) return false;
-    // A victim takes at most one segment and gives one back.
-    if (!this.#io.pool.has('moving')) await this.#emptied.free();
+    // A victim takes at most one segment and gives one back. What is held back is for one round: a crash gives it back only
+    // to who has room to clean.
+    if (!this.#io.pool.has('data')) await this.#emptied.free();
     const victims: SegmentRow[] = [];
     while (victim !== null && victims.length < CLEANER_VICTIMS_MAX) {
       victims.push(victim);
@@ -319,6 +320,8 @@ export class Cleaner {
         this.#movedBlocks += blocks;
       },
     });
+    // Not everything may have been published.
+    if (this.#closed) return false;
     for (const { victim, copiedBytes } of whole) {
       const { slot, generation } = victim;
       table.setLive(slot, 0);
@@ -402,8 +405,9 @@ export class Cleaner {
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#timer !== null) this.#io.clock.clear(this.#timer);
+    const freed = this.#emptied.close();
     await this.#running?.catch(() => undefined);
-    await this.#emptied.close();
+    await freed;
     for (const stream of this.#streams) await stream.close();
     await this.sealing.close();
   }

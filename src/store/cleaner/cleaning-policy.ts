@@ -68,6 +68,7 @@ export class CleaningPolicy {
     let bestScore = 0;
     let oldest: SegmentRow | null = null;
     let hints = 0;
+    const isTight = !pool.has('data');
     for (const row of this.#io.table.rows()) {
       hints += Math.max(0, row.liveBytes);
       if (!this.#fits(row) || unfit.has(row.slot)) continue;
@@ -75,7 +76,8 @@ export class CleaningPolicy {
       const share = Math.min(1, Math.max(0, row.liveBytes / this.#segmentBytes));
       if (share > (thorough ? LIVE_SHARE_IDLE_MAX : this.#worthMax)) continue;
       const age = 1 + pool.generation - row.generation;
-      const score = ((1 - share) * age) / (1 + share);
+      // When only what is held back is left to move blocks to, what takes least of it comes first.
+      const score = isTight ? 1 - share : ((1 - share) * age) / (1 + share);
       if (score <= bestScore) continue;
       best = row;
       bestScore = score;
