@@ -110,7 +110,7 @@ export const DIRTY_SHARE_MAX = 0.25;
 /** Leaves encoded per slice of a checkpoint, so that it never holds the event loop for long. */
 export const CHECKPOINT_SLICE_LEAVES = 256;
 /** Leaves of one commit of a checkpoint: each costs two fsyncs, and its pages are memory until then. */
-export const CHECKPOINT_COMMIT_LEAVES = 4096;
+export const CHECKPOINT_COMMIT_LEAVES = 1024;
 /** Leaves that a comparison of layers looks at in one turn of the event loop. */
 export const COMPARISON_SLICE_LEAVES = 128;
 /** How long after an opening live bytes are counted: at once when hints may be wrong, and then once a day. */
