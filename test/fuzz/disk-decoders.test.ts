@@ -182,7 +182,7 @@ describe(`decoders of the map (${replayedWith})`, () => {
       if (entries.every((value) => value === ABSENT)) entries[0] = HOLE;
       return entries;
     });
-  const encode = (entries: Float64Array): Uint8Array => encodeLeaf(entries, 0, false)!;
+  const encode = (entries: Float64Array): Uint8Array => encodeLeaf(entries, 0, false)!.slice();
 
   function leafKeepsItsRow(bytes: Uint8Array): void {
     const entries = new Float64Array(384).fill(42);

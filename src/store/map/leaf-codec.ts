@@ -27,7 +27,7 @@ const scratch = new Uint8Array(LEAF_ENCODED_BYTES_MAX);
 
 /**
  * Encodes the 128 entries at `base`. With `root` (a layer without a parent) holes are the same as absent entries and
- * are stored as such. Returns null when nothing is left to store.
+ * are stored as such. Returns null when nothing is left to store, else bytes that hold until the next call.
  */
 export function encodeLeaf(entries: Float64Array, base: number, root: boolean): Uint8Array | null {
   let at = HEAD_BYTES;
@@ -67,7 +67,7 @@ export function encodeLeaf(entries: Float64Array, base: number, root: boolean): 
   scratch[1] = 0;
   scratch[2] = runs - 1;
   scratch[3] = mapped;
-  return scratch.slice(0, at);
+  return scratch.subarray(0, at);
 }
 
 /** How many entries of an encoded leaf are locations. */

@@ -6,6 +6,8 @@ import type { KeyRange } from './map-keys.js';
 
 const CRC_BYTES = 4;
 const RANGE_ROWS = 512;
+/** Memory that values of changes share: alone each would be an allocation outside of the heap, with its own upkeep. */
+const ARENA_BYTES = 256 * 1024;
 
 /**
  * Rows of the map's database with what LMDB pages lack: a CRC32C over key and value behind each value. A row that
@@ -14,6 +16,8 @@ const RANGE_ROWS = 512;
 export class MapRows {
   readonly #environment: MapEnvironment;
   readonly #checksums: Pick<Checksums, 'crc32c'>;
+  #arena = new Uint8Array(0);
+  #arenaAt = 0;
 
   constructor(dependencies: { environment: MapEnvironment; checksums: Pick<Checksums, 'crc32c'> }) {
     this.#environment = dependencies.environment;
@@ -24,13 +28,22 @@ export class MapRows {
     return this.#checksums.crc32c(value, 0, length, this.#checksums.crc32c(key, 0, key.length, 0));
   }
 
-  /** A change that stores `value` under `key`. */
+  /** A change that stores a copy of `value` under `key`. */
   put(key: Uint8Array, value: Uint8Array): MapChange {
-    const sealed = new Uint8Array(value.length + CRC_BYTES);
+    const sealed = this.#take(value.length + CRC_BYTES);
     sealed.set(value);
     const crc = this.#crc(key, value, value.length);
-    viewOf(sealed).setUint32(value.length, crc, true);
+    for (let byte = 0; byte < CRC_BYTES; byte += 1) sealed[value.length + byte] = crc >>> (8 * byte);
     return { key, value: sealed };
+  }
+
+  #take(bytes: number): Uint8Array {
+    if (this.#arena.length - this.#arenaAt < bytes) {
+      this.#arena = new Uint8Array(Math.max(ARENA_BYTES, bytes));
+      this.#arenaAt = 0;
+    }
+    this.#arenaAt += bytes;
+    return this.#arena.subarray(this.#arenaAt - bytes, this.#arenaAt);
   }
 
   remove(key: Uint8Array): MapChange {
