@@ -1,4 +1,4 @@
-import { type DeviceFault, Operation } from '../device/block-device.js';
+import { type BlockRequest, type DeviceFault, Operation } from '../device/block-device.js';
 import { submitAndWait } from '../device/submit-and-wait.js';
 import type { VolumeHandle } from '../volume/volume-host.js';
 import { ControlError } from './control-error.js';
@@ -12,13 +12,7 @@ export interface HiddenWriterOptions {
 }
 
 /** One write; `data` belongs to the writer from here on. */
-export interface HiddenWrite {
-  readonly operation: Operation;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly flags: number;
-  readonly data: Uint8Array;
-  readonly dataOffset: number;
+export interface HiddenWrite extends Omit<BlockRequest, 'done'> {
   /** What it counts as until it has ended. */
   readonly costBytes: number;
 }
