@@ -160,8 +160,8 @@ export class Checkpointer {
         // A slot that was registered anew meanwhile has a row that is newer than this one.
         ...segments
           .filter((row) => row.generation === table.generations[row.slot])
-          // And one of moved blocks may have been taken, or hold more, since: what is durable of it must not be taken back.
-          .map((row) => (table.state(row.slot) === 'cold' ? table.row(row.slot) : row))
+          // And what is cold or free by now may have a durable row that says so: it must not be taken back.
+          .map((row) => (['cold', 'free'].includes(table.state(row.slot)) ? table.row(row.slot) : row))
           .map((row) => rows.put(segmentKey(row.slot), encodeRow(row))),
         rows.put(
           CHECKPOINT_KEY,
