@@ -140,6 +140,7 @@ export class Simulation {
     const node = this.#node;
     await node.ready();
     if (node.machine.halfRead) return;
+    await node.sleep(FULL_FORGOTTEN_MS);
     await this.#keys.resealAll();
     await this.#scrubs.scrubAll();
   }
