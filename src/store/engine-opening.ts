@@ -208,7 +208,7 @@ class EngineOpening {
     log.info({ recovery: summary }, `store: ${summary}`);
     let disposed = false;
     const recount = new LiveRecount(
-      { soon: !clean || replay.applied > 0 },
+      { soon: replay.applied > 0 || (checkpoint !== null && !clean) },
       { map, live, checkpointer, clock: this.#io.clock, log },
     );
     const engine: Engine = {

@@ -4,6 +4,7 @@ import { COMPARISON_SLICE_LEAVES, LEAF_BLOCKS } from './limits.js';
 import { ABSENT } from './location.js';
 import { inheritedOf, type Layer } from './map/layer.js';
 import { chainOf, childrenOf } from './map/layer-tree.js';
+import { nextSlice } from './map/own-leaves.js';
 import { StoreError } from './store-error.js';
 
 export interface BlockUsage {
@@ -111,7 +112,7 @@ function demandThere({ id, gone }: Layer): void {
   if (gone) throw new StoreError(`layer ${id} is not in the store`, { code: 'UNKNOWN_LAYER', layer: id });
 }
 
-/** Leaves of which one of `holders` has entries, ascending, with what is stored of them in `readers` at hand. */
+/** Leaves of which one of `holders` has entries, ascending, slice by slice, with what is stored of them in `readers` at hand. */
 export async function* leafSlices(
   engine: Pick<Engine, 'map'>,
   holders: readonly Layer[],
@@ -119,29 +120,15 @@ export async function* leafSlices(
   fromLeaf: number,
 ): AsyncGenerator<number[]> {
   const { map } = engine;
-  const inMemory = [...new Set(holders.flatMap((layer) => [...layer.leaves.leaves()]))].filter(
-    (leaf) => leaf >= fromLeaf,
-  );
-  inMemory.sort((a, b) => a - b);
-  let at = fromLeaf;
-  let memoryAt = 0;
-  for (;;) {
-    const found = new Set<number>();
-    for (const layer of holders) {
-      let taken = 0;
-      for (const leaf of layer.filter.leaves(at)) {
-        found.add(leaf);
-        taken += 1;
-        if (taken === COMPARISON_SLICE_LEAVES) break;
-      }
-    }
-    for (const leaf of inMemory.slice(memoryAt, memoryAt + COMPARISON_SLICE_LEAVES)) found.add(leaf);
-    // Each holder gave its first ones, so the first ones of all are among them.
-    const slice = [...found].toSorted((a, b) => a - b).slice(0, COMPARISON_SLICE_LEAVES);
-    if (slice.length === 0) return;
+  for (let at = fromLeaf; at < Number.POSITIVE_INFINITY;) {
+    const slices = holders.map((layer) => nextSlice(layer, at, COMPARISON_SLICE_LEAVES));
+    const end = Math.min(...slices.map((slice) => slice.end));
+    const found = new Set(slices.flatMap(({ leaves }) => leaves.filter((leaf) => leaf < end)));
+    if (found.size === 0) return;
+    const leaves = [...found].sort((a, b) => a - b);
+    const slice = leaves.slice(0, COMPARISON_SLICE_LEAVES);
     await map.prefetchOwn(readers, slice);
     yield slice;
-    at = slice[slice.length - 1] + 1;
-    while (memoryAt < inMemory.length && inMemory[memoryAt] < at) memoryAt += 1;
+    at = leaves.at(slice.length) ?? end;
   }
 }

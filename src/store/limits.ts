@@ -113,13 +113,16 @@ export const CHECKPOINT_SLICE_LEAVES = 256;
 export const CHECKPOINT_COMMIT_LEAVES = 1024;
 /** Leaves that a comparison of layers looks at in one turn of the event loop. */
 export const COMPARISON_SLICE_LEAVES = 128;
+/** Leaves that lie further apart are not of one slice. */
+export const SLICE_SPAN_LEAVES = 32_768;
 /** How long after an opening live bytes are counted: at once when hints may be wrong, and then once a day. */
 export const RECOUNT_FIRST_MS = 10_000;
 export const RECOUNT_INTERVAL_MS = 86_400_000;
 /** When a count is tried again that something came between. */
 export const RECOUNT_RETRY_MS = 60_000;
-/** How long a count stands back after each slice of leaves. */
-export const RECOUNT_PAUSE_MS = 5;
+/** Leaves that a count looks at in one turn, and how long it stands back after them: about a tenth of the event loop is its. */
+export const RECOUNT_SLICE_LEAVES = 64;
+export const RECOUNT_PAUSE_MS = 20;
 /** Bytes of blocks that a scrub reads at once; nothing else of it is under way meanwhile. */
 export const SCRUB_BATCH_BYTES = MIB;
 /** Bytes of blocks that a scrub takes from the map at once, to read them in the order of the journal. */

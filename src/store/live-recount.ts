@@ -3,18 +3,18 @@ import { messageOf } from '../base/errors.js';
 import type { Closable } from '../base/lifecycle.js';
 import type { Log } from '../base/log.js';
 import type { Checkpointer } from './checkpointer.js';
-import { leafSlices } from './layer-comparison.js';
 import {
-  COMPARISON_SLICE_LEAVES,
   RECOUNT_FIRST_MS,
   RECOUNT_INTERVAL_MS,
   RECOUNT_PAUSE_MS,
   RECOUNT_RETRY_MS,
+  RECOUNT_SLICE_LEAVES,
 } from './limits.js';
 import type { LiveBytes } from './live-bytes.js';
 import { slotOf, storedUnitsOf } from './location.js';
 import type { BlockMap } from './map/block-map.js';
 import type { Layer } from './map/layer.js';
+import { nextSlice, ownLeaves } from './map/own-leaves.js';
 import { StoreError } from './store-error.js';
 import { pause } from './yielding.js';
 
@@ -37,11 +37,9 @@ export class LiveRecount implements Closable {
   #timer: Timer | null = null;
   #running: Promise<boolean> | null = null;
   #bytes = new Float64Array(0);
-  /** Layers before this one have been counted, and of it the leaves up to `#leaf`. */
+  /** Layers before this one have been counted, and of it the leaves before `#leaf`. */
   #layer = 0;
-  #leaf = -1;
-  /** Leaves of this layer that changed before the walk came to them: some of them the walk does not know. */
-  readonly #late = new Set<number>();
+  #leaf = 0;
   #cut = false;
 
   /** `soon`: hints may be wrong. */
@@ -83,15 +81,14 @@ export class LiveRecount implements Closable {
     if (checkpointer.purging || merged === null) return false;
     this.#bytes = new Float64Array(live.table.slots);
     this.#layer = 0;
-    this.#leaf = -1;
+    this.#leaf = 0;
     this.#cut = false;
     live.watcher = this.#changed.bind(this);
     for (;;) {
       const layer = layerAfter(map, this.#layer);
       if (layer === null) break;
       this.#layer = layer.id;
-      this.#leaf = -1;
-      this.#late.clear();
+      this.#leaf = 0;
       await this.#count(layer);
       if (this.#cut || this.#ended.signal.aborted) return false;
     }
@@ -103,49 +100,31 @@ export class LiveRecount implements Closable {
   async #count(layer: Layer): Promise<void> {
     const { map, clock } = this.#io;
     const { signal } = this.#ended;
-    for await (const leaves of leafSlices({ map }, [layer], [layer], 0)) {
-      map.demandOpen();
-      const last = leaves[leaves.length - 1];
-      this.#slice(layer, [...leaves, ...[...this.#late].filter((leaf) => leaf < last)]);
-      this.#leaf = last;
-      if (this.#cut || signal.aborted) return;
-      await pause(clock, RECOUNT_PAUSE_MS, signal);
+    for (;;) {
+      const from = this.#leaf;
+      const { leaves, end } = nextSlice(layer, from, RECOUNT_SLICE_LEAVES);
+      await map.prefetchOwn([layer], leaves);
       // It may have been dropped without a leaf in memory: nothing tells of that but its state.
       if (layer.gone) this.#cut = true;
       if (this.#cut || signal.aborted) return;
+      // Others may have come between them meanwhile.
+      for (const leaf of ownLeaves(layer, from, end)) this.#leafOf(layer, leaf);
+      this.#leaf = end;
+      if (end === Number.POSITIVE_INFINITY) return;
+      await pause(clock, RECOUNT_PAUSE_MS, signal);
     }
-    // What came after the last leaf that the walk knew, until nothing is left in a turn in which nothing can come.
-    while (this.#late.size > 0) {
-      const leaves = [...this.#late].toSorted((a, b) => a - b).slice(0, COMPARISON_SLICE_LEAVES);
-      await map.prefetchOwn([layer], leaves);
-      if (layer.gone) this.#cut = true;
-      if (this.#cut || signal.aborted) return;
-      const last = leaves[leaves.length - 1];
-      this.#slice(
-        layer,
-        [...this.#late].filter((leaf) => leaf <= last),
-      );
-      this.#leaf = last;
-    }
-    this.#leaf = Number.POSITIVE_INFINITY;
   }
 
-  /** Counts leaves of the layer at hand, each once. */
-  #slice(layer: Layer, leaves: readonly number[]): void {
-    const { map } = this.#io;
+  #leafOf(layer: Layer, leaf: number): void {
     const unitBytes = layer.blockBytes / 64;
-    for (const leaf of new Set(leaves)) {
-      this.#late.delete(leaf);
-      map.countedIn(layer, leaf, (location) => {
-        this.#add(slotOf(location), storedUnitsOf(location) * unitBytes);
-      });
-    }
+    this.#io.map.countedIn(layer, leaf, (location) => {
+      this.#add(slotOf(location), storedUnitsOf(location) * unitBytes);
+    });
   }
 
   #changed(slot: number, bytes: number, layer: Layer, leaf: number): void {
     if (layer.gone) this.#cut = true;
-    else if (layer.id < this.#layer || (layer.id === this.#layer && leaf <= this.#leaf)) this.#add(slot, bytes);
-    else if (layer.id === this.#layer) this.#late.add(leaf);
+    else if (layer.id < this.#layer || (layer.id === this.#layer && leaf < this.#leaf)) this.#add(slot, bytes);
   }
 
   #add(slot: number, bytes: number): void {

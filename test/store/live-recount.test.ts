@@ -1,6 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
-import { LEAF_BLOCKS } from '../../src/store/limits.js';
+import type { Timer } from '../../src/base/clock.js';
+import { SystemClock } from '../../src/base/system-clock.js';
+import { LEAF_BLOCKS, RECOUNT_FIRST_MS, RECOUNT_INTERVAL_MS, RECOUNT_PAUSE_MS } from '../../src/store/limits.js';
 import { LiveRecount } from '../../src/store/live-recount.js';
 import { slotOf, storedUnitsOf } from '../../src/store/location.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
@@ -11,8 +13,24 @@ import { MIB, perform, StoreWorld } from './store-world.js';
 const BLOCK = 4096;
 const LEAVES = 1500;
 
-async function make(): Promise<StoreWorld> {
-  const world = await StoreWorld.make({ store: { segmentBytes: MIB, mapCacheBytes: 2 * MIB } });
+/** A clock that tells what it was asked for, and that can hold a count in its pauses. */
+class WatchedClock extends SystemClock {
+  readonly delays: number[] = [];
+  /** Told of the next pause, with what ends it. */
+  held: ((goOn: () => void) => void) | null = null;
+
+  override after(delayMs: number, callback: () => void): Timer {
+    this.delays.push(delayMs);
+    const { held } = this;
+    if (delayMs !== RECOUNT_PAUSE_MS || held === null) return super.after(delayMs, callback);
+    this.held = null;
+    held(callback);
+    return super.after(RECOUNT_INTERVAL_MS, callback);
+  }
+}
+
+async function make(clock = new WatchedClock()): Promise<StoreWorld> {
+  const world = await StoreWorld.make({ clock, store: { segmentBytes: MIB, mapCacheBytes: 2 * MIB } });
   onTestFinished(() => world.destroy());
   await world.open();
   return world;
@@ -94,22 +112,43 @@ describe('live bytes that are wrong', () => {
   });
 
   it('stay as they are when a drop comes between, and become right afterwards', async () => {
-    const world = await make();
+    const clock = new WatchedClock();
+    const world = await make(clock);
     const random = new SeededRandom(9);
-    const [kept, dropped] = [await world.manager.createLayer(BLOCK, MIB), await world.manager.createLayer(BLOCK, MIB)];
-    await new NumberedBlocks(MIB / BLOCK, 1).fill(world.volume(kept, undefined, 1));
-    const volume = world.volume(dropped, undefined, 1);
-    await new NumberedBlocks(MIB / BLOCK, 2).fill(volume);
-    await volume.close();
+    const size = LEAVES * LEAF_BLOCKS * BLOCK;
+    const [kept, dropped] = [
+      await world.manager.createLayer(BLOCK, size),
+      await world.manager.createLayer(BLOCK, size),
+    ];
+    for (const layer of [kept, dropped]) {
+      const volume = world.volume(layer, undefined, 1);
+      await scatter(volume, random, 400);
+      await volume.close();
+    }
+    await world.manager.checkpoint();
     await spoil(world, random);
     const before = await compare(world);
+    const paused = new Promise<() => void>((resolve) => (clock.held = resolve));
     const counting = recountOf(world).run();
+    const goOn = await paused;
     await world.manager.dropLayer(dropped);
+    goOn();
     expect(await counting).toBe(false);
     expect((await compare(world)).hints.size).toBe(before.hints.size);
     expect(await recountOf(world).run()).toBe(true);
     const { counted, hints } = await compare(world);
     expect(hints).toEqual(counted);
+  });
+
+  it('are counted soon after a crash, and not in a fresh store', async () => {
+    const clock = new WatchedClock();
+    const world = await make(clock);
+    expect(clock.delays).not.toContain(RECOUNT_FIRST_MS);
+    const layer = await world.manager.createLayer(BLOCK, MIB);
+    await new NumberedBlocks(MIB / BLOCK, 5).fill(world.volume(layer, undefined, 1));
+    await world.kill();
+    await world.open();
+    expect(clock.delays).toContain(RECOUNT_FIRST_MS);
   });
 
   it('never cost a block: what is said to be empty is read before it is freed', async () => {

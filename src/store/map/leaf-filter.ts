@@ -41,6 +41,11 @@ export class LeafFilter {
     }
   }
 
+  /** Chunks of which a leaf is stored, in no order. */
+  chunks(): Iterable<number> {
+    return this.#chunks.keys();
+  }
+
   /** Whether any leaf of the chunk that holds `leaf` is stored. */
   hasChunkOf(leaf: number): boolean {
     return this.#chunks.has(Math.floor(leaf / FILTER_LEAVES));

@@ -33,6 +33,11 @@ export class LeafIndex {
     return this.#chunks.has(Math.floor(leaf / FILTER_LEAVES));
   }
 
+  /** Chunks of which a leaf is cached, in no order. */
+  chunks(): Iterable<number> {
+    return this.#chunks.keys();
+  }
+
   set(leaf: number, row: number): void {
     if ((this.#count + 1) * 2 > this.#keys.length) this.#grow();
     const at = this.#find(leaf);
