@@ -47,13 +47,18 @@ export function damageDisk(
   if (!change(step, node, covered, victims)) return null;
   const isWhole = ({ path, offset, storedBytes }: Place): boolean => {
     const file = disk.file(path);
-    const bytes = new Uint8Array(storedBytes);
-    file.read(offset, bytes, 0, storedBytes);
-    const old = before.get(path)?.subarray(offset, offset + storedBytes) ?? bytes;
+    const bytes = new Uint8Array(sealedBytesOf(storedBytes));
+    file.read(offset, bytes, 0, bytes.length);
+    const old = before.get(path)?.subarray(offset, offset + bytes.length) ?? bytes;
     return file.readable(offset, storedBytes) && Buffer.compare(bytes, old) === 0;
   };
   const places = victims.map(({ place }) => place).filter((place) => !isWhole(place));
   return { places, map: step.what === 'map row', isWhole };
+}
+
+/** Header and payload; what lies behind them up to the next block is nobody's. */
+function sealedBytesOf(storedBytes: number): number {
+  return BLOCK_HEADER_BYTES + (storedBytes * 64) / 65;
 }
 
 function change(
@@ -83,7 +88,9 @@ function change(
         if (victim === null || file === null) break;
         flip(
           file,
-          victim.place.offset + BLOCK_HEADER_BYTES + random.below(victim.place.storedBytes - BLOCK_HEADER_BYTES),
+          victim.place.offset +
+            BLOCK_HEADER_BYTES +
+            random.below(sealedBytesOf(victim.place.storedBytes) - BLOCK_HEADER_BYTES),
         );
         done = true;
         break;

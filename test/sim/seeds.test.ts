@@ -14,7 +14,7 @@ const FIXED = [
   ...[2518062624, 3337163732, 2818068863, 2687278678, 3214467168],
   ...Array.from({ length: 16 }, (_, n) => 101 + n),
 ];
-const FIXED_WITH_KEYS = [2034, 1, 2, 3, 24, 3470771761, 4129902940].map((seed) => SEED_WITH_KEYS + seed);
+const FIXED_WITH_KEYS = [2034, 1, 2, 3, 24, 3470771761, 4129902940, 3439364333].map((seed) => SEED_WITH_KEYS + seed);
 const FRESH = [
   ...Array.from({ length: 2 }, () => randomInt(1, SEED_WITH_KEYS)),
   ...Array.from({ length: 2 }, () => randomInt(SEED_WITH_KEYS, 2 * SEED_WITH_KEYS)),

@@ -141,7 +141,7 @@ export class Simulation {
     await node.ready();
     if (node.machine.halfRead) return;
     await node.sleep(FULL_FORGOTTEN_MS);
-    await this.#keys.resealAll();
+    if (this.#script.options.cleaning) await this.#keys.resealAll();
     await this.#scrubs.scrubAll();
   }
 
