@@ -4,8 +4,10 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { Operation } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
 import { BLOCK } from '../../src/io/record-layout.js';
+import { LEAF_BLOCKS } from '../../src/store/limits.js';
 import { offsetUnitsOf, slotOf } from '../../src/store/location.js';
 import { segmentName } from '../../src/store/journal/segment-files.js';
+import type { Layer } from '../../src/store/map/layer.js';
 import type { LayerId, PlainBlocks, ResealOptions, ResealOutcome, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { faultyFiles, type Fault } from './faulty-files.js';
@@ -64,16 +66,18 @@ interface Live {
   readonly key: number;
 }
 
-/** Every block that the map names, with the key number of its header. */
+/** Every block that the map names, with the key number of its header: all in one turn, for the cleaner moves them. */
 async function liveBlocks(world: StoreWorld): Promise<Live[]> {
   const { engine } = world.store;
   if (engine === null) throw new Error('no engine');
+  const layers = [...engine.map.layers.values()].filter(({ gone }) => !gone);
+  const leavesOf = ({ sizeBlocks }: Layer): number[] =>
+    Array.from({ length: Math.ceil(sizeBlocks / LEAF_BLOCKS) }, (_, leaf) => leaf);
+  for (const layer of layers) await engine.map.prefetchOwn([layer], leavesOf(layer));
   const files = new Map<number, Buffer>();
   const found: Live[] = [];
-  for (const layer of engine.map.layers.values()) {
-    if (layer.gone) continue;
-    for (let leaf = 0; leaf * 128 < layer.sizeBlocks; leaf += 1) {
-      await engine.map.prefetchOwn([layer], [leaf]);
+  for (const layer of layers) {
+    for (const leaf of leavesOf(layer)) {
       for (const [n, location] of (engine.map.views.own(layer, leaf) ?? new Float64Array(0)).entries()) {
         if (location <= 0) continue;
         const slot = slotOf(location);
@@ -82,7 +86,7 @@ async function liveBlocks(world: StoreWorld): Promise<Live[]> {
         const at = offsetUnitsOf(location) * (layer.blockBytes / 64);
         found.push({
           layer: layer.id,
-          block: leaf * 128 + n,
+          block: leaf * LEAF_BLOCKS + n,
           location,
           key: file.readUInt32LE(at + BLOCK.KEY_NUMBER_AT),
         });
