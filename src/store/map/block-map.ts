@@ -8,6 +8,7 @@ import { LeafFetches } from './leaf-fetches.js';
 import { childrenOf } from './layer-tree.js';
 import { LayerViews } from './layer-views.js';
 import { LeafFilter } from './leaf-filter.js';
+import { inLeafOrder } from './leaf-order.js';
 import { Layer, type LayerRow } from './layer.js';
 import { leafKey } from './map-keys.js';
 import type { MapRows } from './map-rows.js';
@@ -321,12 +322,12 @@ export class BlockMap {
     this.cache.drop(row, LeafFlag.PARTIAL);
   }
 
-  /** Hands out the dirty rows so far; rows that turn dirty from now on are handed out next time. */
+  /** Hands out the dirty rows so far, in leaf order; rows that turn dirty from now on are handed out next time. */
   takeDirty(): number[] {
     const rows = this.#dirty;
     this.#dirty = [];
     for (const row of rows) this.cache.drop(row, LeafFlag.LISTED);
-    return rows;
+    return inLeafOrder(rows, this.cache);
   }
 
   /** Puts rows back that could not be written. They are still DIRTY. */
