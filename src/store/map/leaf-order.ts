@@ -15,7 +15,8 @@ export function inLeafOrder(rows: readonly number[], cache: LeafCache): number[]
     if (found === undefined) byLayer.set(layer, [row]);
     else found.push(row);
   }
-  const rowBits = Math.ceil(Math.log2(cache.rowsMax + 1));
+  // Dirty rows may be more than the cache is to have.
+  const rowBits = Math.ceil(Math.log2(rows.reduce((most, row) => Math.max(most, row), 0) + 1));
   const step = 2 ** rowBits;
   const leafMax = 2 ** (EXACT_BITS - rowBits) - 1;
   const ordered: number[] = [];
