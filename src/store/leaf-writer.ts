@@ -17,13 +17,15 @@ export type EnsureDurable = (sequence: number) => Promise<void>;
 
 interface Slice {
   readonly rows: number[];
+  /** Of each row, how many entries of the encoded leaf are locations. */
+  readonly mapped: number[];
   readonly changes: MapChange[];
   /** Newest change that the encoded leaves contain. */
   newest: number;
   /** Filter chunks to store, by layer. */
   readonly chunks: Map<Layer, Set<number>>;
-  readonly mapped: Map<number, number>;
   readonly counts: Map<Layer, number>;
+  /** Leaves of which it changes whether they are stored. */
   readonly present: { layer: Layer; leaf: number; present: boolean }[];
   /** Filter bits that `finish` changed, as they were before; null until it ran. */
   flips: { layer: Layer; leaf: number; before: boolean }[] | null;
@@ -32,10 +34,10 @@ interface Slice {
 function emptySlice(): Slice {
   return {
     rows: [],
+    mapped: [],
     changes: [],
     newest: 0,
     chunks: new Map(),
-    mapped: new Map(),
     counts: new Map(),
     present: [],
     flips: null,
@@ -122,9 +124,8 @@ export class LeafWriter {
       failed = false;
     } finally {
       if (failed) this.#undo(slice);
-      for (const row of slice.rows) {
-        const mapped = slice.mapped.get(row);
-        if (!failed && mapped !== undefined) this.#map.cache.setStoredMapped(row, mapped);
+      for (const [n, row] of slice.rows.entries()) {
+        if (!failed) this.#map.cache.setStoredMapped(row, slice.mapped[n]);
         this.#map.endWriting(row, failed);
       }
     }
@@ -168,9 +169,11 @@ export class LeafWriter {
       const key = leafKey(layer.id, leaf);
       slice.changes.push(bytes === null ? this.#rows.remove(key) : this.#rows.put(key, bytes));
       const mapped = bytes === null ? 0 : mappedIn(bytes);
-      slice.mapped.set(row, mapped);
+      slice.mapped.push(mapped);
       slice.counts.set(layer, (slice.counts.get(layer) ?? 0) + mapped - cache.storedMappedOf(row));
-      slice.present.push({ layer, leaf, present: bytes !== null });
+      // Filters change with commits alone, and these come one after another.
+      const present = bytes !== null;
+      if (layer.filter.has(leaf) !== present) slice.present.push({ layer, leaf, present });
       slice.newest = Math.max(slice.newest, cache.newestOf(row));
       this.#map.beginWriting(row);
       slice.rows.push(row);
