@@ -68,6 +68,6 @@ export const BARS = {
   idleSegments: 4,
   /** A trim of all of a fresh 16 TiB volume. */
   freshTrimMs: 1000,
-  /** The highest latency of one reader while another volume is trimmed whole. */
+  /** The highest latency of one reader, and of one writer, while another volume is trimmed whole. */
   trimNeighbourMs: 10,
 } as const;

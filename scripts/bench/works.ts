@@ -62,7 +62,7 @@ export const WORKS: readonly Work[] = [
 export const FILL: FioWork = fio('fill', 'fill', 'write', { requestBytes: MIB, depth: 4 });
 
 /** One of the works that fio does. */
-export function workNamed(name: 'rand-read-1' | 'rand-read-32' | 'rand-write-32'): FioWork {
+export function workNamed(name: 'rand-read-1' | 'rand-read-32' | 'rand-write-1' | 'rand-write-32'): FioWork {
   const work = WORKS.find((each) => each.name === name);
   assert(work?.kind === 'fio', 'the table has it');
   return work;

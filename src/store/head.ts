@@ -12,7 +12,8 @@ import { childrenOf, shownLayer } from './map/layer-tree.js';
 import type { Layer } from './map/layer.js';
 import type { ReadQueue, ReadSource } from './read-queue.js';
 import type { SealingKey } from './sealing-keys.js';
-import type { WriteQueue, WriteSource } from './write-queue.js';
+import type { WriteSource } from './queued-change.js';
+import type { WriteQueue } from './write-queue.js';
 
 export interface HeadOptions extends HeadKeys {
   readonly layer: number;
@@ -245,7 +246,7 @@ export class Head implements ReadSource, WriteSource {
 
   /** Calls `done` when every change accepted before is published and visible to reads. */
   fence(done: () => void): void {
-    this.#io.writes.fence(done);
+    this.#io.writes.fence(this, done);
   }
 
   /** Allocation of `count` blocks from `first`: runs in order, at most `extentsMax` of them. */

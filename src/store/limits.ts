@@ -26,9 +26,11 @@ export const RECORD_EXTENTS_MAX = 1024;
 /** No record is longer; a length above it in a header is damage. */
 export const RECORD_BYTES_MAX = 8 * MIB;
 /** Leaves that the zero extents of one batch may touch: a millisecond or two, so that a large trim never holds the event loop. */
-export const BATCH_HOLE_LEAVES_MAX = 512;
+export const BATCH_HOLE_LEAVES_MAX = 256;
 /** Steps over nothing (a leaf or a chunk of leaves each) that the trims of one batch take. */
 export const BATCH_VOID_STEPS_MAX = 8192;
+/** While half of the leaves that may be dirty are, trims of more than a batch get one slice in this time. */
+export const HOLES_HELD_MS_MAX = 100;
 /** Appended bytes not yet written back, at which appends wait. */
 export const UNWRITTEN_BYTES_MAX = 256 * MIB;
 /** Writeback is started each time so many bytes have come. */
@@ -108,7 +110,7 @@ export const MAP_PROBE_TIMEOUT_MS = 60_000;
 /** Share of the cache that may be dirty before writers wait; the checkpoint starts at half of it. */
 export const DIRTY_SHARE_MAX = 0.25;
 /** Leaves encoded per slice of a checkpoint, so that it never holds the event loop for long. */
-export const CHECKPOINT_SLICE_LEAVES = 256;
+export const CHECKPOINT_SLICE_LEAVES = 128;
 /** Leaves of one commit of a checkpoint: each costs two fsyncs, and its pages are memory until then. */
 export const CHECKPOINT_COMMIT_LEAVES = 1024;
 /** Leaves that a comparison of layers looks at in one turn of the event loop. */

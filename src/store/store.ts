@@ -452,7 +452,7 @@ export class Store implements Closable {
     const ended = Promise.all(engine?.background.map((each) => each.close()) ?? []);
     if (engine !== null && this.#state === 'ready') {
       await new Promise<void>((resolve) => {
-        this.#writes.fence(resolve);
+        this.#writes.fence(null, resolve);
       });
     }
     // The disk may have failed meanwhile: then the engine is gone, and its map with it.

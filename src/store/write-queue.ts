@@ -6,18 +6,12 @@ import { storedBytesOf } from '../io/record-layout.js';
 import { SEALED_ALREADY } from '../io/seal-batch.js';
 import type { Engine } from './engine.js';
 import { AppendBatch } from './journal/append-batch.js';
-import { BATCH_HOLE_LEAVES_MAX, BATCH_VOID_STEPS_MAX, LEAF_BLOCKS, PAGE_BYTES } from './limits.js';
+import { HoleQueue } from './hole-queue.js';
+import { HOLES_HELD_MS_MAX, PAGE_BYTES } from './limits.js';
 import type { Layer } from './map/layer.js';
-import type { SealingKey } from './sealing-keys.js';
+import type { QueuedChange, QueuedFence, WriteSource } from './queued-change.js';
 import { StoreError } from './store-error.js';
 import { WritePace } from './write-pace.js';
-
-/** What a write must know of the head that it goes through; rebound when the store reopens. */
-export interface WriteSource {
-  readonly layer: Layer;
-  readonly epoch: number;
-  readonly sealing: SealingKey;
-}
 
 /** A layer verb on its way into the journal. */
 export interface LayerVerb {
@@ -31,25 +25,15 @@ export interface LayerVerb {
   readonly done: (failure: StoreError | null, sequence: number) => void;
 }
 
-type Item =
-  | {
-      readonly kind: 'request';
-      readonly request: BlockRequest;
-      readonly source: WriteSource;
-      /** Made from what this engine held, or of use only with other parts that it got: another engine must not take it. */
-      readonly bound: boolean;
-      progressBlocks: number;
-    }
-  | { readonly kind: 'verb'; readonly verb: LayerVerb }
-  | { readonly kind: 'fence'; readonly done: () => void };
+type Item = QueuedChange | QueuedFence | { readonly kind: 'verb'; readonly verb: LayerVerb };
 
 /** How long a full disk is believed before a write asks again. */
 const FULL_RETRY_MS = 1000;
 
 /**
- * Every change of the store, in the order in which it was accepted. What arrived in one turn of the event loop becomes
- * one batch; at most one append is in flight while the next one gathers; the map is published in journal order, and
- * only then is a write acknowledged.
+ * Every change of the store, in the order in which it was accepted, but for trims of more than a batch: what does not overlap
+ * them passes (hole-queue.ts). What arrived in one turn of the event loop becomes one batch; at most one append is in flight
+ * while the next one gathers; the map is published in journal order, and only then is a write acknowledged.
  */
 export class WriteQueue {
   readonly #clock: Clock;
@@ -59,7 +43,7 @@ export class WriteQueue {
   readonly #wantCheckpoint: () => void;
   readonly #makeRoom: () => Promise<void>;
   readonly #rolled: () => void;
-  /** Accepted items; those before `#head` are done with. */
+  /** Accepted items; those before `#head` are done with, or wait in `#holes`. */
   #items: Item[] = [];
   #head = 0;
   #scheduled = false;
@@ -75,9 +59,9 @@ export class WriteQueue {
   readonly #batch = new AppendBatch<Layer>();
   /** Items completed by the append in flight. */
   #finishing: Item[] = [];
-  /** What is left of the limits of the batch that gathers. */
-  #holeLeavesLeft = 0;
-  #voidStepsLeft = 0;
+  readonly #holes = new HoleQueue(this.#batch);
+  /** When a slice of what waits there was taken last. */
+  #slicedAtMs = 0;
 
   constructor(
     options: { replayBytesMax: number },
@@ -113,7 +97,7 @@ export class WriteQueue {
   }
 
   get waiting(): number {
-    return this.#items.length - this.#head;
+    return this.#items.length - this.#head + this.#holes.length;
   }
 
   /**
@@ -128,9 +112,9 @@ export class WriteQueue {
     this.#push({ kind: 'verb', verb });
   }
 
-  /** Calls `done` when everything accepted before it has been published. */
-  fence(done: () => void): void {
-    this.#push({ kind: 'fence', done });
+  /** Calls `done` when everything that this source, or with null anybody, had accepted before has been published. */
+  fence(source: WriteSource | null, done: () => void): void {
+    this.#push({ kind: 'fence', source, done });
   }
 
   /**
@@ -140,10 +124,9 @@ export class WriteQueue {
    * the end of a layer whose growth is gone.
    */
   restart(error: StoreError): void {
-    const items = this.#items.slice(this.#head);
+    const items = this.#takeAll();
     const stale = (item: Item): boolean => item.kind === 'verb' || (item.kind === 'request' && isStale(item));
     this.#items = items.filter((item) => !stale(item));
-    this.#head = 0;
     for (const item of items) {
       if (item.kind === 'verb') item.verb.done(error, 0);
       else if (item.kind === 'request' && isStale(item)) item.request.done({ code: 'IO', detail: error.message });
@@ -185,14 +168,19 @@ export class WriteQueue {
 
   /** Fails everything that waits. */
   failAll(fault: DeviceFault, error: StoreError): void {
-    const items = this.#items.slice(this.#head);
-    this.#items = [];
-    this.#head = 0;
-    for (const item of items) {
+    for (const item of this.#takeAll()) {
       if (item.kind === 'request') item.request.done(fault);
       else if (item.kind === 'verb') item.verb.done(error, 0);
       else item.done();
     }
+  }
+
+  /** Everything that waits, and waits here no more. */
+  #takeAll(): Item[] {
+    const items = [...this.#holes.takeAll(), ...this.#items.slice(this.#head)];
+    this.#items = [];
+    this.#head = 0;
+    return items;
   }
 
   readonly #pump = (): void => {
@@ -210,7 +198,8 @@ export class WriteQueue {
     if (this.#batch.empty) {
       this.#complete(engine);
       if (needsSegment) this.#startRoll(engine);
-      else if (this.waiting > 0) this.wake();
+      // Holes that are held go on when fewer leaves are dirty.
+      else if (this.#items.length > this.#head || (this.#holes.length > 0 && !this.#areHolesHeld(engine))) this.wake();
       return;
     }
     this.#pace.took(this.#batch.payloadBytes);
@@ -232,70 +221,85 @@ export class WriteQueue {
     return checkpointer.replayBytes >= this.#replayBytesMax || map.dirtyLeaves >= map.dirtyLeavesMax;
   }
 
+  /** While the map has many dirty leaves, those that holes would add wait: they leave the rest to data, but never wait for long. */
+  #areHolesHeld({ map }: Engine): boolean {
+    return map.dirtyLeaves > map.dirtyLeavesMax / 2 && this.#clock.monotonicMs() - this.#slicedAtMs < HOLES_HELD_MS_MAX;
+  }
+
   /** Moves items into the batch until it is full. True when the next item needs another segment. */
   #gather(engine: Engine): boolean {
-    this.#holeLeavesLeft = BATCH_HOLE_LEAVES_MAX;
-    this.#voidStepsLeft = BATCH_VOID_STEPS_MAX;
-    let needsSegment = false;
-    while (this.#head < this.#items.length) {
-      const item = this.#items[this.#head];
+    this.#holes.begin();
+    const next = this.#items.at(this.#head);
+    // Verbs and fences want an empty batch.
+    if (this.#holes.length > 0 && (next === undefined || next.kind === 'request') && !this.#areHolesHeld(engine)) {
+      if (engine.journal.spent) return true;
+      this.#slicedAtMs = this.#clock.monotonicMs();
+      if (this.#holes.gather(engine, this.#finishing)) return this.#batch.empty;
+    }
+    const needsSegment = this.#gatherInOrder(engine);
+    this.#compact();
+    return needsSegment;
+  }
+
+  #gatherInOrder(engine: Engine): boolean {
+    for (;;) {
+      const waited = this.#holes.data;
+      const item = waited ?? this.#items.at(this.#head);
+      if (item === undefined) return false;
       if (item.kind === 'fence') {
         // Nothing is in flight here, so everything before it is published once this batch holds nothing.
-        if (!this.#batch.empty || this.#finishing.length > 0) break;
+        if (!this.#batch.empty || this.#finishing.length > 0) return false;
         this.#head += 1;
-        item.done();
+        if (this.#holes.has(item.source)) this.#holes.push(item);
+        else item.done();
         continue;
       }
-      if (engine.journal.spent) {
-        needsSegment = this.#batch.empty;
-        break;
-      }
+      if (engine.journal.spent) return this.#batch.empty;
       if (item.kind === 'verb') {
-        // It sees the tree as everything before it leaves it.
-        if (!this.#batch.empty || this.#finishing.length > 0) break;
+        // It sees the tree as everything before it leaves it, but for holes that are not acknowledged.
+        if (!this.#batch.empty || this.#finishing.length > 0) return false;
         const refusal = item.verb.refusal();
         if (refusal !== null) {
           this.#head += 1;
           item.verb.done(refusal, 0);
           continue;
         }
-        if (!item.verb.add(this.#batch)) {
-          needsSegment = true;
-          break;
-        }
+        if (!item.verb.add(this.#batch)) return true;
         this.#take(item);
         // Alone at the end of its batch: publishing it must not overtake the extents before it.
-        break;
+        return false;
       }
-      const { request, source } = item;
-      if (source.layer.gone) {
+      const isFirst = item.progressBlocks === 0;
+      if (waited === null && isFirst && this.#holes.length > 0 && this.#holes.overlaps(item)) {
         this.#head += 1;
-        request.done({ code: 'CLOSED' });
+        this.#holes.push(item);
         continue;
       }
-      const blockBytes = source.layer.blockBytes;
-      const first = request.offsetBytes / blockBytes;
-      const count = request.lengthBytes / blockBytes;
-      if (request.operation === Operation.WRITE && engine.journal.reserved) {
-        needsSegment = this.#batch.empty;
-        break;
+      if (item.source.layer.gone) {
+        this.#pass(waited);
+        item.request.done({ code: 'CLOSED' });
+        continue;
       }
-      if (request.operation === Operation.WRITE) {
-        item.progressBlocks += this.#addData(request, source, first, count, item.progressBlocks);
+      const isData = item.request.operation === Operation.WRITE;
+      if (isData && engine.journal.reserved) return this.#batch.empty;
+      if (isData ? this.#addData(item) : this.#holes.add(engine, item)) {
+        this.#pass(waited);
+        this.#finishing.push(item);
+      } else if (!isData && this.#holes.isSliced) {
+        // What comes behind it need not wait for the rest.
+        this.#head += 1;
+        this.#holes.push(item);
       } else {
-        const before = item.progressBlocks;
-        item.progressBlocks += this.#addHole(engine, source, first + before, count - before);
+        // Without payload so far the limit was the segment's end.
+        return this.#batch.payloadBytes === 0 && this.#batch.empty;
       }
-      if (item.progressBlocks < count) {
-        // Without payload so far the limit was the segment's end (or a trim's slice, which the next batch goes on with).
-        const isSlice = this.#holeLeavesLeft === 0 || this.#voidStepsLeft === 0;
-        needsSegment = !isSlice && this.#batch.payloadBytes === 0 && this.#batch.empty;
-        break;
-      }
-      this.#take(item);
     }
-    this.#compact();
-    return needsSegment;
+  }
+
+  /** The item at hand is done with. */
+  #pass(waited: QueuedChange | null): void {
+    if (waited === null) this.#head += 1;
+    else this.#holes.shift();
   }
 
   #take(item: Item): void {
@@ -313,21 +317,24 @@ export class WriteQueue {
     }
   }
 
-  /** Adds as many blocks of a write as fit; zero blocks become holes, sealed ones stay as they are. Returns the number taken. */
-  #addData(request: BlockRequest, source: WriteSource, first: number, count: number, from: number): number {
+  /** Adds as many blocks of a write as fit; zero blocks become holes, sealed ones stay as they are. Whether all are in. */
+  #addData(item: QueuedChange): boolean {
     const batch = this.#batch;
+    const { request, source } = item;
     const { layer, sealing } = source;
-    const blockBytes = layer.blockBytes;
     const { data } = request;
+    const { blockBytes } = layer;
+    const first = request.offsetBytes / blockBytes;
+    const count = request.lengthBytes / blockBytes;
     const isSealed = (request.flags & RequestFlag.SEALED) !== 0;
     const step = isSealed ? storedBytesOf(blockBytes) : blockBytes;
     let sourceNumber = -1;
-    let n = from;
+    let n = item.progressBlocks;
     while (n < count) {
       batch.openRecord(layer, source.epoch);
       // Alternating data and zeros use an extent each.
       const room = Math.min(batch.room(), count - n, batch.extentsLeft - 1);
-      if (room === 0) return n - from;
+      if (room === 0) break;
       for (const end = n + room; n < end; n += 1) {
         const at = request.dataOffset + n * step;
         if (!isSealed && data[at] === 0 && data[at + 511] === 0 && this.#checksums.isZero(data, at, blockBytes)) {
@@ -342,34 +349,8 @@ export class WriteQueue {
         else batch.addBlock(first + n, sourceNumber, at, sealing.id, sealing.counter++);
       }
     }
-    return n - from;
-  }
-
-  /** Adds the parts of a hole that hide something. Returns the number of blocks dealt with. */
-  #addHole(engine: Engine, source: WriteSource, first: number, count: number): number {
-    const { layer } = source;
-    const { map } = engine;
-    const batch = this.#batch;
-    const end = first + count;
-    // Data of this batch is not in the map yet, so beside it a leaf that looks void may not be.
-    const certain = batch.payloadBytes === 0;
-    let block = first;
-    while (block < end) {
-      const stop = Math.min(end, (Math.floor(block / LEAF_BLOCKS) + 1) * LEAF_BLOCKS);
-      if (certain && map.isVoid(layer, Math.floor(block / LEAF_BLOCKS))) {
-        if (this.#voidStepsLeft === 0) return block - first;
-        this.#voidStepsLeft -= 1;
-        block = map.skipVoid(layer, block, end);
-        continue;
-      }
-      if (this.#holeLeavesLeft === 0) return block - first;
-      batch.openRecord(layer, source.epoch);
-      if (batch.extentsLeft === 0 || !batch.roomForZeros()) return block - first;
-      batch.addZeros(block, stop - block);
-      block = stop;
-      this.#holeLeavesLeft -= 1;
-    }
-    return count;
+    item.progressBlocks = n;
+    return n === count;
   }
 
   #appended(engine: Engine, failure: StoreError | null): void {
@@ -482,6 +463,7 @@ export class WriteQueue {
   }
 
   #failData(): void {
+    for (const { request } of this.#holes.takeData()) request.done({ code: 'FULL' });
     const kept: Item[] = [];
     for (const item of this.#items.slice(this.#head)) {
       if (item.kind === 'request' && item.request.operation === Operation.WRITE) item.request.done({ code: 'FULL' });
@@ -493,7 +475,7 @@ export class WriteQueue {
   }
 }
 
-function isStale({ request, source, bound }: Extract<Item, { kind: 'request' }>): boolean {
+function isStale({ request, source, bound }: QueuedChange): boolean {
   const { blockBytes, sizeBlocks } = source.layer;
   return bound || request.offsetBytes + request.lengthBytes > sizeBlocks * blockBytes;
 }

@@ -63,9 +63,9 @@ describe('a queue of a store that is closed', () => {
     );
     const write = request(Operation.WRITE);
     const verb = new Promise<StoreError | null>((resolve) => {
-      queue.fence(() => {
+      queue.fence(null, () => {
         // This one comes while the queue is being emptied.
-        queue.fence(() => {
+        queue.fence(null, () => {
           queue.submit(write.request, { layer, epoch: 1, sealing: { id: 0, counter: 0 } as never }, false);
           queue.verb({ refusal: () => null, add: () => true, publish: () => undefined, done: resolve });
         });
@@ -74,6 +74,6 @@ describe('a queue of a store that is closed', () => {
     queue.end(CLOSED, new StoreError('closed', CLOSED));
     expect(await write.answer).toEqual(CLOSED);
     expect((await verb)?.code).toBe('CLOSED');
-    await new Promise<void>((resolve) => queue.fence(resolve));
+    await new Promise<void>((resolve) => queue.fence(null, resolve));
   });
 });
