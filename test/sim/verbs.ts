@@ -38,6 +38,8 @@ export class Verbs {
         mayFailWith.includes(code) ||
         (code === 'IO' && failed) ||
         (code === 'FULL' && full) ||
+        // A snapshot that was not promised yet may be gone.
+        (code === 'NOT_FROZEN' && (troubled || reopened)) ||
         (code === 'CLOSED' && node.clients.closing);
       if (!fair) node.report(new Violation(`${what} fails: ${describe(thrown)}`));
     }
