@@ -91,6 +91,11 @@ export class KeySteps {
     return followed;
   }
 
+  /** Resolves when no change of its keys is under way any more. */
+  async changed(handle: VolumeHandle): Promise<void> {
+    await this.#changing.get(handle);
+  }
+
   async reseal(step: Extract<Step, { kind: 'reseal' }>): Promise<void> {
     if (step.end) {
       this.#resealing?.ending.abort();
@@ -111,7 +116,7 @@ export class KeySteps {
       const layer = this.#layer(node.clients.layerOf(handle) ?? 0);
       if (layer === undefined) continue;
       const subject = { handle, volume: layer.birth.volume };
-      await node.until(Promise.resolve(this.#changing.get(handle)));
+      await node.until(this.changed(handle));
       for (let n = 0; this.#sharers(subject.volume).length === 0; n += 1) {
         const row = this.#row(subject.volume);
         if (row === null || retiredNumbersOf(row).length === 0) break;

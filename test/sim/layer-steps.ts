@@ -1,5 +1,6 @@
 import { Operation } from '../../src/device/block-device.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
+import type { KeySteps } from './key-steps.js';
 import { Violation } from './expectations.js';
 import type { LayerHistory } from './journal-history.js';
 import { checkDifference, checkSums, checkUsage } from './layer-checks.js';
@@ -19,12 +20,14 @@ const COMPARISONS = 4;
 export class LayerSteps {
   readonly #node: SimulatedNode;
   readonly #verbs: Verbs;
+  readonly #keys: KeySteps;
   /** Freezes under way, by each volume that takes part. */
   readonly #freezes = new Map<VolumeHandle, Promise<void>>();
 
-  constructor(node: SimulatedNode, verbs: Verbs) {
+  constructor(node: SimulatedNode, verbs: Verbs, keys: KeySteps) {
     this.#node = node;
     this.#verbs = verbs;
+    this.#keys = keys;
   }
 
   /** Open volumes, by head. */
@@ -62,6 +65,8 @@ export class LayerSteps {
     const { clients } = node;
     if (handle === undefined) return null;
     await node.until(this.#freezes.get(handle) ?? Promise.resolve());
+    // Of one volume a control plane does one thing at a time.
+    await node.until(this.#keys.changed(handle));
     await node.until(clients.settled());
     await node.until(handle.close());
     // A freeze that was lost when the store reopened has given it another head.

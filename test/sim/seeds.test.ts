@@ -14,7 +14,9 @@ const FIXED = [
   ...[2518062624, 3337163732, 2818068863, 2687278678, 3214467168, 2728701075, 3624345493],
   ...Array.from({ length: 16 }, (_, n) => 101 + n),
 ];
-const FIXED_WITH_KEYS = [2034, 1, 2, 3, 24, 3470771761, 4129902940, 3439364333].map((seed) => SEED_WITH_KEYS + seed);
+const FIXED_WITH_KEYS = [2034, 1, 2, 3, 24, 3470771761, 4129902940, 3439364333, 2901732869].map(
+  (seed) => SEED_WITH_KEYS + seed,
+);
 const FRESH = [
   ...Array.from({ length: 2 }, () => randomInt(1, SEED_WITH_KEYS)),
   ...Array.from({ length: 2 }, () => randomInt(SEED_WITH_KEYS, 2 * SEED_WITH_KEYS)),

@@ -63,8 +63,8 @@ export class Simulation {
     this.#sabotage = sabotage;
     this.#node = new SimulatedNode(script.seed, script.options, sabotage);
     this.#verbs = new Verbs(this.#node);
-    this.#layers = new LayerSteps(this.#node, this.#verbs);
     this.#keys = new KeySteps(this.#node, this.#verbs);
+    this.#layers = new LayerSteps(this.#node, this.#verbs, this.#keys);
     this.#scrubs = new ScrubSteps(this.#node, this.#verbs);
   }
 
