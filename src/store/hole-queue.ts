@@ -30,13 +30,12 @@ export class HoleQueue {
     return source === null ? this.#items.length > 0 : this.#items.some((item) => item.source === source);
   }
 
-  /** Whether a change overlaps what is left of one that waits: it comes behind it. */
+  /** Whether a change overlaps one that waits: it comes behind it, for all of that is done anew when the store reopens. */
   overlaps({ source, request: { offsetBytes, lengthBytes } }: QueuedChange): boolean {
     return this.#items.some((item) => {
       if (item.kind !== 'request' || item.source !== source) return false;
-      const { request, progressBlocks } = item;
-      const from = request.offsetBytes + progressBlocks * source.layer.blockBytes;
-      return from < offsetBytes + lengthBytes && offsetBytes < request.offsetBytes + request.lengthBytes;
+      const { request } = item;
+      return request.offsetBytes < offsetBytes + lengthBytes && offsetBytes < request.offsetBytes + request.lengthBytes;
     });
   }
 
@@ -72,10 +71,21 @@ export class HoleQueue {
     return items;
   }
 
-  /** A new batch: nothing of its slice is used. */
+  /** A new batch: half of its slice is for what waits here. */
   begin(): void {
-    this.#leavesLeft = BATCH_HOLE_LEAVES_MAX;
-    this.#voidStepsLeft = BATCH_VOID_STEPS_MAX;
+    this.#leavesLeft = BATCH_HOLE_LEAVES_MAX / 2;
+    this.#voidStepsLeft = BATCH_VOID_STEPS_MAX / 2;
+  }
+
+  /** The other half, and what is left of the first, is for holes that have just come: small ones pass. */
+  beginNew(): void {
+    this.#leavesLeft += BATCH_HOLE_LEAVES_MAX / 2;
+    this.#voidStepsLeft += BATCH_VOID_STEPS_MAX / 2;
+  }
+
+  /** What waits first would make leaves dirty. */
+  get wantsLeaves(): boolean {
+    return this.#items.length > 0 && this.#items[0].kind === 'request' && this.data === null;
   }
 
   /** The slice is used up; what is left of a hole is for the next batch. */

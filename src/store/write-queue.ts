@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import type { Clock } from '../base/clock.js';
+import type { Clock, Timer } from '../base/clock.js';
 import { Operation, RequestFlag, type BlockRequest, type DeviceFault } from '../device/block-device.js';
 import type { Checksums } from '../io/block-keys.js';
 import { storedBytesOf } from '../io/record-layout.js';
@@ -60,8 +60,9 @@ export class WriteQueue {
   /** Items completed by the append in flight. */
   #finishing: Item[] = [];
   readonly #holes = new HoleQueue(this.#batch);
-  /** When a slice of what waits there was taken last. */
+  /** When a slice of what waits there was taken last, and what wakes it when it is held. */
   #slicedAtMs = 0;
+  #heldTimer: Timer | null = null;
 
   constructor(
     options: { replayBytesMax: number },
@@ -223,37 +224,52 @@ export class WriteQueue {
 
   /** While the map has many dirty leaves, those that holes would add wait: they leave the rest to data, but never wait for long. */
   #areHolesHeld({ map }: Engine): boolean {
-    return map.dirtyLeaves > map.dirtyLeavesMax / 2 && this.#clock.monotonicMs() - this.#slicedAtMs < HOLES_HELD_MS_MAX;
+    if (!this.#holes.wantsLeaves || map.dirtyLeaves <= map.dirtyLeavesMax / 2) return false;
+    const leftMs = this.#slicedAtMs + HOLES_HELD_MS_MAX - this.#clock.monotonicMs();
+    if (leftMs <= 0) return false;
+    this.#heldTimer ??= this.#clock.after(leftMs, () => {
+      this.#heldTimer = null;
+      this.wake();
+    });
+    return true;
   }
 
   /** Moves items into the batch until it is full. True when the next item needs another segment. */
   #gather(engine: Engine): boolean {
+    const { journal } = engine;
     this.#holes.begin();
+    this.#passFences();
     const next = this.#items.at(this.#head);
-    // Verbs and fences want an empty batch.
-    if (this.#holes.length > 0 && (next === undefined || next.kind === 'request') && !this.#areHolesHeld(engine)) {
-      if (engine.journal.spent) return true;
+    // Verbs want an empty batch, and so does data that is to be refused.
+    const isAlone = next?.kind === 'verb' || (journal.reserved && next?.kind === 'request' && isData(next));
+    if (this.#holes.length > 0 && !isAlone && !this.#areHolesHeld(engine)) {
+      if (journal.spent) return true;
       this.#slicedAtMs = this.#clock.monotonicMs();
       if (this.#holes.gather(engine, this.#finishing)) return this.#batch.empty;
     }
+    this.#holes.beginNew();
     const needsSegment = this.#gatherInOrder(engine);
     this.#compact();
     return needsSegment;
   }
 
+  /** Nothing is in flight here, so everything before a fence is published while this batch holds nothing, but for large holes. */
+  #passFences(): void {
+    for (;;) {
+      const item = this.#items.at(this.#head);
+      if (item?.kind !== 'fence' || !this.#batch.empty || this.#finishing.length > 0) return;
+      this.#head += 1;
+      if (this.#holes.has(item.source)) this.#holes.push(item);
+      else item.done();
+    }
+  }
+
   #gatherInOrder(engine: Engine): boolean {
     for (;;) {
+      this.#passFences();
       const waited = this.#holes.data;
       const item = waited ?? this.#items.at(this.#head);
-      if (item === undefined) return false;
-      if (item.kind === 'fence') {
-        // Nothing is in flight here, so everything before it is published once this batch holds nothing.
-        if (!this.#batch.empty || this.#finishing.length > 0) return false;
-        this.#head += 1;
-        if (this.#holes.has(item.source)) this.#holes.push(item);
-        else item.done();
-        continue;
-      }
+      if (item === undefined || item.kind === 'fence') return false;
       if (engine.journal.spent) return this.#batch.empty;
       if (item.kind === 'verb') {
         // It sees the tree as everything before it leaves it, but for holes that are not acknowledged.
@@ -265,7 +281,8 @@ export class WriteQueue {
           continue;
         }
         if (!item.verb.add(this.#batch)) return true;
-        this.#take(item);
+        this.#pass(null);
+        this.#finishing.push(item);
         // Alone at the end of its batch: publishing it must not overtake the extents before it.
         return false;
       }
@@ -280,18 +297,21 @@ export class WriteQueue {
         item.request.done({ code: 'CLOSED' });
         continue;
       }
-      const isData = item.request.operation === Operation.WRITE;
-      if (isData && engine.journal.reserved) return this.#batch.empty;
-      if (isData ? this.#addData(item) : this.#holes.add(engine, item)) {
+      if (isData(item) && engine.journal.reserved) return this.#batch.empty;
+      const before = item.progressBlocks;
+      if (isData(item) ? this.#addData(item) : this.#holes.add(engine, item)) {
         this.#pass(waited);
         this.#finishing.push(item);
-      } else if (!isData && this.#holes.isSliced) {
+      } else if (isData(item) || !this.#holes.isSliced) {
+        // Without payload so far the limit was the segment's end.
+        return this.#batch.payloadBytes === 0 && this.#batch.empty;
+      } else if (item.progressBlocks === before) {
+        // Others have used up the slice; the next batch has another.
+        return false;
+      } else {
         // What comes behind it need not wait for the rest.
         this.#head += 1;
         this.#holes.push(item);
-      } else {
-        // Without payload so far the limit was the segment's end.
-        return this.#batch.payloadBytes === 0 && this.#batch.empty;
       }
     }
   }
@@ -300,11 +320,6 @@ export class WriteQueue {
   #pass(waited: QueuedChange | null): void {
     if (waited === null) this.#head += 1;
     else this.#holes.shift();
-  }
-
-  #take(item: Item): void {
-    this.#head += 1;
-    this.#finishing.push(item);
   }
 
   #compact(): void {
@@ -463,16 +478,18 @@ export class WriteQueue {
   }
 
   #failData(): void {
-    for (const { request } of this.#holes.takeData()) request.done({ code: 'FULL' });
-    const kept: Item[] = [];
-    for (const item of this.#items.slice(this.#head)) {
-      if (item.kind === 'request' && item.request.operation === Operation.WRITE) item.request.done({ code: 'FULL' });
-      else kept.push(item);
-    }
     assert(this.#finishing.length === 0, 'nothing is in flight while segments change');
-    this.#items = kept;
+    const waiting = this.#items.slice(this.#head);
+    const refused = [...this.#holes.takeData(), ...waiting.filter((item) => item.kind === 'request' && isData(item))];
+    // Before anybody is told: who is may submit the next.
+    this.#items = waiting.filter((item) => item.kind !== 'request' || !isData(item));
     this.#head = 0;
+    for (const item of refused) if (item.kind === 'request') item.request.done({ code: 'FULL' });
   }
+}
+
+function isData({ request }: QueuedChange): boolean {
+  return request.operation === Operation.WRITE;
 }
 
 function isStale({ request, source, bound }: QueuedChange): boolean {

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import { Operation } from '../../src/device/block-device.js';
+import { Operation, type DeviceFault } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
+import { InnerRequest } from '../../src/volume/inner-request.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { SeededRandom } from '../base/seeded-random.js';
 import { faultyFiles } from './faulty-files.js';
@@ -70,6 +71,20 @@ describe('a full disk', () => {
       await perform(handle, Operation.WRITE_ZEROES, 4096 * n, 4096);
       expect(await write(handle, 32 * MIB, MIB)).toBe('FULL');
     }
+    // Who is told may submit the next in the same turn, and is told of that as well.
+    const faults = await new Promise<(string | undefined)[]>((resolve) => {
+      const told: (string | undefined)[] = [];
+      const submit = (): void => {
+        const done = (fault: DeviceFault | null): void => {
+          told.push(fault?.code);
+          if (told.length === 5) resolve(told);
+          else submit();
+        };
+        handle.submit(new InnerRequest(Operation.WRITE, 32 * MIB, 4096, done, { data: random.bytes(4096), flags: 0 }));
+      };
+      submit();
+    });
+    expect(faults).toEqual(Array.from({ length: 5 }, () => 'FULL'));
     await perform(handle, Operation.FLUSH, 0, 0);
     await world.manager.checkpoint();
     const extra = await world.manager.createLayer(4096, MIB);

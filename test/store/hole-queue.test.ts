@@ -68,6 +68,20 @@ describe('a trim of a whole device', () => {
     expect((await read(small, 4 * BLOCK, BLOCK)).subarray(99, 101)).toEqual(Uint8Array.of(0, 8));
   });
 
+  it('lets small trims and zeroes of others pass, and what comes behind these', async () => {
+    await write(small, 0, MIB, 9);
+    const all = [
+      trim(),
+      told('small trim', perform(small, Operation.TRIM, 0, MIB / 2)),
+      told('zeroes', perform(small, Operation.WRITE_ZEROES, MIB / 2, 4 * BLOCK)),
+      told('write', write(small, MIB / 4, BLOCK, 8)),
+    ];
+    await Promise.all(all);
+    expect(order).toEqual(['small trim', 'zeroes', 'write', 'trim']);
+    await expectTrimmed();
+    expect(await read(small, MIB / 4, BLOCK)).toEqual(new Uint8Array(BLOCK).fill(8));
+  });
+
   it('lets a snapshot pass, and goes on in the layer above', async () => {
     const trimming = trim();
     const freezing = told('snapshot', world.manager.freeze([layers[0]]));

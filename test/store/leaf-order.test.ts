@@ -16,7 +16,8 @@ describe('the order in which leaves are stored', () => {
       return row;
     });
     expect(Math.max(...rows)).toBeGreaterThan(2 * cache.rowsMax);
-    const ordered = inLeafOrder(rows, cache);
+    // One that was let go and given out anew stands twice in the list.
+    const ordered = inLeafOrder([...rows, ...rows.slice(100, 200)], cache);
     const expected = rows.toSorted(
       (one, other) =>
         cache.layerOf(one) - cache.layerOf(other) || cache.leafOf(one) - cache.leafOf(other) || one - other,

@@ -4,7 +4,7 @@ import type { LeafCache } from './leaf-cache.js';
 const EXACT_BITS = 53;
 
 /**
- * Rows in the order in which the database keeps their leaves: by layer, then by leaf. Neighbours share pages there, and a page is
+ * Rows, each once, in the order in which the database keeps their leaves: by layer, then by leaf. Neighbours share pages there, and a page is
  * written once by each commit that touches it. Of leaves beyond 2^53 / rows, where order is not worth its price, any order.
  */
 export function inLeafOrder(rows: readonly number[], cache: LeafCache): number[] {
@@ -25,7 +25,8 @@ export function inLeafOrder(rows: readonly number[], cache: LeafCache): number[]
     const keys = new Float64Array(found.length);
     for (let n = 0; n < keys.length; n += 1) keys[n] = Math.min(cache.leafOf(found[n]), leafMax) * step + found[n];
     keys.sort();
-    for (let n = 0; n < keys.length; n += 1) ordered.push(keys[n] % step);
+    // A row that was let go and given out anew may be listed twice.
+    for (let n = 0; n < keys.length; n += 1) if (n === 0 || keys[n] !== keys[n - 1]) ordered.push(keys[n] % step);
   }
   return ordered;
 }
