@@ -122,7 +122,16 @@ describe('a run of the bench that cannot be', () => {
 async function untilFound(under: string, fits: (name: string) => boolean, ended: Promise<{ stderr: string }>) {
   let over = '';
   void ended.then(({ stderr }) => (over = `it ended: ${stderr}`));
-  while (!readdirSync(under, { recursive: true }).some((path) => fits(String(path).split('/').at(-1) ?? ''))) {
+  const isFound = (): boolean => {
+    try {
+      return readdirSync(under, { recursive: true }).some((path) => fits(String(path).split('/').at(-1) ?? ''));
+    } catch (thrown) {
+      // A folder of a program that has just ended.
+      if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw thrown;
+    }
+  };
+  while (!isFound()) {
     if (over !== '') throw new Error(over);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
