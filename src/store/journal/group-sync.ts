@@ -79,7 +79,6 @@ export class GroupSync implements SyncStatistics {
 
   /** Another segment is appended to; `header`: one that was written just now. */
   head(slot: number, header: 'new' | 'old'): void {
-    this.#unsynced.add(slot);
     this.#syncsInSegment = 0;
     if (header === 'new') this.#headers.add(slot);
     // The page that was to be closed is in a segment to which nothing is appended any more, and no append may follow.
@@ -129,7 +128,8 @@ export class GroupSync implements SyncStatistics {
     this.#syncing = true;
     this.#ahead = false;
     this.#underWay.begin();
-    void this.#sync(tail.appended, this.#unsynced).finally(() => {
+    // A segment that was left without a record has its header to be found by; once that is durable, it may be gone.
+    void this.#sync(tail.appended, new Set([...this.#headers, ...this.#unsynced])).finally(() => {
       this.#underWay.end();
     });
     this.#unsynced = new Set();
