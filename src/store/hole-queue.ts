@@ -1,9 +1,8 @@
-import { Operation } from '../device/block-device.js';
 import type { Engine } from './engine.js';
 import type { AppendBatch } from './journal/append-batch.js';
 import { BATCH_HOLE_LEAVES_MAX, BATCH_VOID_STEPS_MAX, LEAF_BLOCKS } from './limits.js';
 import type { Layer } from './map/layer.js';
-import type { QueuedChange, QueuedFence, WriteSource } from './queued-change.js';
+import { isData, type QueuedChange, type QueuedFence, type WriteSource } from './queued-change.js';
 
 /**
  * Trims and zeroes on their way into a batch: a slice of so many leaves at most. Those that take more than a slice wait here, in
@@ -47,7 +46,7 @@ export class HoleQueue {
   get data(): QueuedChange | null {
     if (this.#items.length === 0) return null;
     const [item] = this.#items;
-    return item.kind === 'request' && item.request.operation === Operation.WRITE ? item : null;
+    return isData(item) ? item : null;
   }
 
   /** The first item waits no more. */
@@ -57,8 +56,6 @@ export class HoleQueue {
 
   /** All data that waits, and waits here no more. */
   takeData(): QueuedChange[] {
-    const isData = (item: QueuedChange | QueuedFence): item is QueuedChange =>
-      item.kind === 'request' && item.request.operation === Operation.WRITE;
     const data = this.#items.filter(isData);
     this.#items = this.#items.filter((item) => !isData(item));
     return data;
@@ -85,7 +82,7 @@ export class HoleQueue {
 
   /** What waits first would make leaves dirty. */
   get wantsLeaves(): boolean {
-    return this.#items.length > 0 && this.#items[0].kind === 'request' && this.data === null;
+    return this.#items.length > 0 && this.#items[0].kind === 'request' && !isData(this.#items[0]);
   }
 
   /** The slice is used up; what is left of a hole is for the next batch. */
@@ -108,7 +105,7 @@ export class HoleQueue {
         item.done();
         continue;
       }
-      if (item.request.operation === Operation.WRITE) break;
+      if (isData(item)) break;
       if (item.source.layer.gone) {
         item.request.done({ code: 'CLOSED' });
         continue;

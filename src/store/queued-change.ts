@@ -1,4 +1,4 @@
-import type { BlockRequest } from '../device/block-device.js';
+import { Operation, type BlockRequest } from '../device/block-device.js';
 import type { Layer } from './map/layer.js';
 import type { SealingKey } from './sealing-keys.js';
 
@@ -25,4 +25,13 @@ export interface QueuedFence {
   /** Whose changes; null: everybody's. */
   readonly source: WriteSource | null;
   readonly done: () => void;
+}
+
+/** A WRITE: data, which a full disk refuses. */
+export interface QueuedData extends QueuedChange {
+  readonly request: BlockRequest & { readonly operation: typeof Operation.WRITE };
+}
+
+export function isData(item: QueuedChange | { readonly kind: 'fence' | 'verb' }): item is QueuedData {
+  return item.kind === 'request' && item.request.operation === Operation.WRITE;
 }

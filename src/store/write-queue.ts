@@ -9,7 +9,7 @@ import { AppendBatch } from './journal/append-batch.js';
 import { HoleQueue } from './hole-queue.js';
 import { HOLES_HELD_MS_MAX, PAGE_BYTES } from './limits.js';
 import type { Layer } from './map/layer.js';
-import type { QueuedChange, QueuedFence, WriteSource } from './queued-change.js';
+import { isData, type QueuedChange, type QueuedFence, type WriteSource } from './queued-change.js';
 import { StoreError } from './store-error.js';
 import { WritePace } from './write-pace.js';
 
@@ -241,7 +241,7 @@ export class WriteQueue {
     this.#passFences();
     const next = this.#items.at(this.#head);
     // Verbs want an empty batch, and so does data that is to be refused.
-    const isAlone = next?.kind === 'verb' || (journal.reserved && next?.kind === 'request' && isData(next));
+    const isAlone = next?.kind === 'verb' || (journal.reserved && next !== undefined && isData(next));
     if (this.#holes.length > 0 && !isAlone && !this.#areHolesHeld(engine)) {
       if (journal.spent) return true;
       this.#slicedAtMs = this.#clock.monotonicMs();
@@ -480,16 +480,12 @@ export class WriteQueue {
   #failData(): void {
     assert(this.#finishing.length === 0, 'nothing is in flight while segments change');
     const waiting = this.#items.slice(this.#head);
-    const refused = [...this.#holes.takeData(), ...waiting.filter((item) => item.kind === 'request' && isData(item))];
+    const refused = [...this.#holes.takeData(), ...waiting.filter(isData)];
     // Before anybody is told: who is may submit the next.
-    this.#items = waiting.filter((item) => item.kind !== 'request' || !isData(item));
+    this.#items = waiting.filter((item) => !isData(item));
     this.#head = 0;
-    for (const item of refused) if (item.kind === 'request') item.request.done({ code: 'FULL' });
+    for (const { request } of refused) request.done({ code: 'FULL' });
   }
-}
-
-function isData({ request }: QueuedChange): boolean {
-  return request.operation === Operation.WRITE;
 }
 
 function isStale({ request, source, bound }: QueuedChange): boolean {

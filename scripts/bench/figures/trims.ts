@@ -69,7 +69,7 @@ async function trimBeside(run: FigureRun, daemon: GalleonDaemon): Promise<Verdic
     // fio skips so much after each request.
     const more = [`--rw=write:${LEAF_BYTES - BLOCK_BYTES}`];
     await mapped.run(SPARSE, null, { bytes: leaves * BLOCK_BYTES, more });
-    await assertAllocated(daemon, 'mapped', leaves * BLOCK_BYTES);
+    await untilAllocated(daemon, 'mapped', leaves * BLOCK_BYTES);
     await bed.settle();
     await bed.readThrough(FOLDER);
     const quietMs = await highestMs(neighbour, work, seconds);
@@ -79,7 +79,7 @@ async function trimBeside(run: FigureRun, daemon: GalleonDaemon): Promise<Verdic
       seconds,
       setTimeout(LEAD_MS).then(() => trimRange(bed, mapped.uri, 0, mappedBytes)),
     );
-    await assertAllocated(daemon, 'mapped', 0);
+    await untilAllocated(daemon, 'mapped', 0);
     const latencies = `a ${who}'s highest latency ${showMs(besideMs)}, before it ${showMs(quietMs)}`;
     say(`trims: ${map}: ${showMs(trim.ms)}; ${latencies}`);
     verdicts.push(
@@ -92,10 +92,10 @@ async function trimBeside(run: FigureRun, daemon: GalleonDaemon): Promise<Verdic
 }
 
 /**
- * Throws BenchError when a volume does not come to hold what it was given, or what it was left with. What was trimmed while its leaf
- * was not in memory counts until the next checkpoint has read that.
+ * Throws BenchError when a volume does not come to hold what it was given, or what it was left with. What was trimmed
+ * while its leaf was not in memory counts until the next checkpoint has read that.
  */
-async function assertAllocated(daemon: GalleonDaemon, volume: string, bytes: number): Promise<void> {
+async function untilAllocated(daemon: GalleonDaemon, volume: string, bytes: number): Promise<void> {
   const deadlineMs = performance.now() + ALLOCATED_WAIT_MS;
   for (;;) {
     const { allocatedBytes } = await daemon.client.getVolume({ volume, retained: false });

@@ -40,8 +40,8 @@ export class GroupSync implements SyncStatistics {
   readonly #underWay = new UnderWay();
   #durable: number;
   #failure: StoreError | null = null;
-  /** Segments with bytes that no fdatasync has covered, in chain order. */
-  #unsynced = new Set<number>();
+  /** Segments with bytes that no fdatasync has covered, in chain order, and whether records are among these. */
+  #unsynced = new Map<number, 'header' | 'records'>();
   /** Segments whose header no fdatasync has covered. */
   readonly #headers = new Set<number>();
   #syncing = false;
@@ -80,7 +80,10 @@ export class GroupSync implements SyncStatistics {
   /** Another segment is appended to; `header`: one that was written just now. */
   head(slot: number, header: 'new' | 'old'): void {
     this.#syncsInSegment = 0;
-    if (header === 'new') this.#headers.add(slot);
+    if (header === 'new') {
+      this.#headers.add(slot);
+      this.#unsynced.set(slot, 'header');
+    }
     // The page that was to be closed is in a segment to which nothing is appended any more, and no append may follow.
     this.#padWanted = false;
     this.kick();
@@ -88,7 +91,7 @@ export class GroupSync implements SyncStatistics {
 
   /** An append to a segment has ended; `shown`: clients wait for what is in it. `kick` is to follow. */
   appended(slot: number, shown: boolean): void {
-    this.#unsynced.add(slot);
+    this.#unsynced.set(slot, 'records');
     if (this.#padWanted && this.#io.tail.pageClosed) this.#padWanted = false;
     if (!shown) return;
     this.#appendsUnasked += 1;
@@ -128,14 +131,13 @@ export class GroupSync implements SyncStatistics {
     this.#syncing = true;
     this.#ahead = false;
     this.#underWay.begin();
-    // A segment that was left without a record has its header to be found by; once that is durable, it may be gone.
-    void this.#sync(tail.appended, new Set([...this.#headers, ...this.#unsynced])).finally(() => {
+    void this.#sync(tail.appended, [...this.#unsynced.keys()]).finally(() => {
       this.#underWay.end();
     });
-    this.#unsynced = new Set();
+    this.#unsynced = new Map();
   }
 
-  async #sync(covered: number, slots: ReadonlySet<number>): Promise<void> {
+  async #sync(covered: number, slots: readonly number[]): Promise<void> {
     const { clock } = this.#io;
     const from = clock.monotonicMs();
     try {
@@ -162,6 +164,8 @@ export class GroupSync implements SyncStatistics {
     for (const slot of slots) {
       await files.sync(await segmentFiles.open(slot));
       this.#headers.delete(slot);
+      // One that was left without a record is durable as it is, and may be gone by the next sync.
+      if (this.#unsynced.get(slot) === 'header') this.#unsynced.delete(slot);
     }
   }
 

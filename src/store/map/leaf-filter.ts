@@ -27,17 +27,18 @@ export class LeafFilter {
     return found;
   }
 
-  /** The stored leaves from `from` on, ascending. */
-  *leaves(from = 0): Generator<number> {
+  /** The stored leaves, ascending. */
+  *leaves(): Generator<number> {
     const chunks = [...this.#chunks.keys()].toSorted((a, b) => a - b);
-    for (const chunk of chunks) {
-      if ((chunk + 1) * FILTER_LEAVES <= from) continue;
-      const begin = Math.max(0, from - chunk * FILTER_LEAVES);
-      for (let bit = begin; bit < FILTER_LEAVES; bit += 1) {
-        const byte = this.#chunks.get(chunk)?.[bit >>> 3] ?? 0;
-        if (byte === 0) bit |= 7;
-        else if ((byte & (1 << (bit & 7))) !== 0) yield chunk * FILTER_LEAVES + bit;
-      }
+    for (const chunk of chunks) yield* this.leavesIn(chunk, chunk * FILTER_LEAVES);
+  }
+
+  /** The stored leaves of a chunk from one of its leaves on, ascending. */
+  *leavesIn(chunk: number, from: number): Generator<number> {
+    for (let bit = from - chunk * FILTER_LEAVES; bit < FILTER_LEAVES; bit += 1) {
+      const byte = this.#chunks.get(chunk)?.[bit >>> 3] ?? 0;
+      if (byte === 0) bit |= 7;
+      else if ((byte & (1 << (bit & 7))) !== 0) yield chunk * FILTER_LEAVES + bit;
     }
   }
 

@@ -4,8 +4,9 @@ import type { LeafCache } from './leaf-cache.js';
 const EXACT_BITS = 53;
 
 /**
- * Rows, each once, in the order in which the database keeps their leaves: by layer, then by leaf. Neighbours share pages there, and a page is
- * written once by each commit that touches it. Of leaves beyond 2^53 / rows, where order is not worth its price, any order.
+ * Rows, each once, in the order in which the database keeps their leaves: by layer, then by leaf. Neighbours share pages
+ * there, and a page is written once by each commit that touches it. Of leaves beyond 2^53 / rows, where order is not worth
+ * its price, any order.
  */
 export function inLeafOrder(rows: readonly number[], cache: LeafCache): number[] {
   const byLayer = new Map<number, number[]>();

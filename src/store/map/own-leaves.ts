@@ -1,5 +1,7 @@
 import { FILTER_LEAVES, SLICE_SPAN_LEAVES } from '../limits.js';
 import type { Layer } from './layer.js';
+import type { LeafFilter } from './leaf-filter.js';
+import type { LeafIndex } from './leaf-index.js';
 
 /** Leaves that one step of a walk deals with. */
 export interface LeafSlice {
@@ -16,13 +18,19 @@ export function* ownLeaves({ filter, leaves }: Layer, from: number, end: number)
     if ((chunk + 1) * FILTER_LEAVES > from && chunk * FILTER_LEAVES < end) chunks.add(chunk);
   }
   for (const chunk of [...chunks].sort((a, b) => a - b)) {
-    const first = chunk * FILTER_LEAVES;
-    const isCached = leaves.hasChunkOf(first);
-    const stop = Math.min(end, first + FILTER_LEAVES);
-    for (let leaf = Math.max(from, first); leaf < stop; leaf += 1) {
-      if (filter.has(leaf) || (isCached && leaves.has(leaf))) yield leaf;
+    const first = Math.max(from, chunk * FILTER_LEAVES);
+    const found = leaves.hasChunkOf(first) ? leavesOfEither(filter, leaves, first) : filter.leavesIn(chunk, first);
+    for (const leaf of found) {
+      if (leaf >= end) return;
+      yield leaf;
     }
   }
+}
+
+/** From a leaf to the end of its chunk. */
+function* leavesOfEither(filter: LeafFilter, leaves: LeafIndex, from: number): Generator<number> {
+  const stop = (Math.floor(from / FILTER_LEAVES) + 1) * FILTER_LEAVES;
+  for (let leaf = from; leaf < stop; leaf += 1) if (filter.has(leaf) || leaves.has(leaf)) yield leaf;
 }
 
 /** The next `leavesMax` leaves from `from` on, or those of them that lie near the first: to look far takes long. */
