@@ -39,7 +39,7 @@ export interface Birth {
 }
 
 /**
- * One layer's life. Rows are in journal order; the first version of every block is zeros from the birth of the layer, or of
+ * One layer's life. Rows are in journal order; the first version of every block is zeros from the birth of the volume, or of
  * an ancestor: a child begins with what its parent has at that moment, and from then on each goes its own way.
  */
 export class LayerHistory {
@@ -241,7 +241,8 @@ export class JournalHistory {
       let versions = layer.blocks.get(block);
       if (versions === undefined) {
         if (content === null) continue;
-        layer.blocks.set(block, (versions = [{ sequence: layer.bornAt, content: null, place: null }]));
+        // A freeze changes nothing: what nobody had written before it was zeros since the volume began.
+        layer.blocks.set(block, (versions = [{ sequence: layer.birth.volumeBornAt, content: null, place: null }]));
       }
       versions.push({ sequence: entry.sequence, content, place });
     }
