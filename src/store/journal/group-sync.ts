@@ -159,13 +159,19 @@ export class GroupSync implements SyncStatistics {
     this.kick();
   }
 
-  async #syncFiles(slots: Iterable<number>): Promise<void> {
+  async #syncFiles(slots: readonly number[]): Promise<void> {
     const { files, segmentFiles } = this.#io;
-    for (const slot of slots) {
-      await files.sync(await segmentFiles.open(slot));
-      this.#headers.delete(slot);
-      // One that was left without a record is durable as it is, and may be gone by the next sync.
-      if (this.#unsynced.get(slot) === 'header') this.#unsynced.delete(slot);
+    // One that was left without a record may come free while another is being synced: its file is to stay until then.
+    for (const slot of slots) segmentFiles.pin(slot);
+    try {
+      for (const slot of slots) {
+        await files.sync(await segmentFiles.open(slot));
+        this.#headers.delete(slot);
+        // It is durable as it is, and may be gone by the next sync.
+        if (this.#unsynced.get(slot) === 'header') this.#unsynced.delete(slot);
+      }
+    } finally {
+      for (const slot of slots) segmentFiles.unpin(slot);
     }
   }
 
