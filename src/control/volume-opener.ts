@@ -77,8 +77,7 @@ export class VolumeOpener {
       handle = this.#openLayer(record, loaded);
     } catch (thrown) {
       // The layer itself is whole: the store may have been reopening, and that passes.
-      this.#damaged(record, messageOf(thrown));
-      this.#dependencies.retries.failed(retrySubject(record), thrown, () => this.#tryAgain(record));
+      this.#retryLater(record, messageOf(thrown), thrown);
       return;
     } finally {
       // The host wipes what it takes; this is for what it did not come to.
@@ -113,6 +112,15 @@ export class VolumeOpener {
   async reopen(record: VolumeRecord): Promise<void> {
     await this.#dependencies.table.change(record, { ...record.row, epoch: record.row.epoch + 1 });
     await this.open(record, this.layerOf(record.row.layer), null);
+  }
+
+  /** As `reopen`, but a failure is the volume's state, as at a start, and it is tried again. */
+  async reopenOrRetry(record: VolumeRecord): Promise<void> {
+    try {
+      await this.reopen(record);
+    } catch (thrown) {
+      this.#retryLater(record, `it could not be opened again: ${messageOf(thrown)}`, thrown);
+    }
   }
 
   /** Takes it from its clients and closes it; what was in flight completes first. */
@@ -157,6 +165,11 @@ export class VolumeOpener {
       if (this.#closed || record.row.phase !== 'live' || state === 'open') return;
       await this.reopen(record);
     });
+  }
+
+  #retryLater(record: VolumeRecord, reason: string, failure: unknown): void {
+    this.#damaged(record, reason);
+    this.#dependencies.retries.failed(retrySubject(record), failure, () => this.#tryAgain(record));
   }
 
   #damaged(record: VolumeRecord, reason: string): void {

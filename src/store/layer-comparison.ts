@@ -41,10 +41,13 @@ export async function usageOf(engine: Engine, layer: Layer): Promise<BlockUsage>
       for (const entry of map.views.shown(layer, leaf)) if (entry > 0) referencedBlocks += 1;
       const own = map.views.own(layer, leaf)?.slice();
       if (own === undefined) continue;
-      const hiding = children.map((child) => ({
-        end: inheritedOf(child, leaf),
-        entries: map.views.own(child, leaf)?.slice(),
-      }));
+      // One that was dropped meanwhile hides nothing, and its leaves go piece by piece.
+      const hiding = children
+        .filter((child) => !child.gone)
+        .map((child) => ({
+          end: inheritedOf(child, leaf),
+          entries: map.views.own(child, leaf)?.slice(),
+        }));
       for (let n = 0; n < LEAF_BLOCKS; n += 1) {
         if (own[n] > 0 && hiding.every(({ end, entries }) => n >= end || (entries?.[n] ?? ABSENT) !== ABSENT)) {
           exclusiveBlocks += 1;

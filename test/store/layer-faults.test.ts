@@ -212,6 +212,24 @@ describe('a walk over the map', () => {
     expect(events).not.toContain('fetched when closed');
   });
 
+  it('goes past what a child that is dropped meanwhile had stored', async () => {
+    const { world, layer, handle } = await worldWithLayer();
+    const { manager } = world;
+    await manager.freeze([layer]);
+    await write(handle, 0, 2);
+    const clone = await manager.createLayer(BLOCK, 4 * MIB, layer);
+    await write(world.volume(clone), 0, 3);
+    await world.close();
+    await world.open();
+    fetches.shut();
+    const usage = world.manager.usage(layer);
+    await fetches.held();
+    await world.manager.dropLayer(clone);
+    await world.manager.checkpoint();
+    fetches.open();
+    expect(await usage).toEqual({ exclusiveBytes: BLOCK, referencedBytes: BLOCK });
+  });
+
   it('ends when the store is closed', async () => {
     const { world, layer } = await worldWithLayer();
     fetches.shut();

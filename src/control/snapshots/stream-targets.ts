@@ -193,6 +193,8 @@ class NextState implements StreamTarget {
   readonly #handle: VolumeHandle;
   readonly #check: () => Promise<SnapshotRecord>;
   readonly #dependencies: StreamTargetsDependencies;
+  /** The volume has what came: nothing of it is to be undone. */
+  #isStored = false;
 
   private constructor(
     parts: {
@@ -282,6 +284,7 @@ class NextState implements StreamTarget {
   }
 
   async undo(): Promise<void> {
+    if (this.#isStored) return;
     await this.#handle.close();
     const { host } = this.#dependencies;
     // The head that a freeze has made of it goes before it.
@@ -291,40 +294,58 @@ class NextState implements StreamTarget {
   }
 
   async #commit(): Promise<Received> {
-    const { table, snapshots, host, opener, exports, random } = this.#dependencies;
+    const { opener, exports } = this.#dependencies;
     const record = this.#record;
+    const before = record.row.layer as LayerId;
     // 1. Nobody comes in from here on, and the volume is still what the stream begins with.
     const closing = exports.close(record.id);
+    let snapshot: SnapshotRecord;
     try {
       await closing;
       await this.#check();
-      const before = record.row.layer as LayerId;
-      // 2. What came is a snapshot, and the volume goes on behind it.
-      const [head] = await stepOf('freeze volume', host.freeze([this.#layer]));
-      const { sizeBytes } = this.#begin;
-      const used = this.#opened.dataKeyNumbers.filter((number) => !record.row.dataKeyNumbers.includes(number));
-      const dataKeyNumbers = [...used, ...record.row.dataKeyNumbers];
-      const plainBlocks = record.row.plainBlocks || this.#opened.plainBlocks;
-      const next: VolumeRow = { ...record.row, layer: head, sizeBytes, dataKeyNumbers, plainBlocks };
-      const row = receivedRow(next, this.#begin, this.#layer, randomUuid(random));
-      await stepOf('store volume', table.changeTogether([{ record, next }], snapshots.insertion([row])));
-      const [snapshot] = snapshots.inserted([row], record.revision);
-      // 3. The old head is nobody's.
-      await record.handle?.close();
-      record.move({ state: 'closed' });
-      if (hasKeysOf(record.row, this.#opened)) {
-        opener.adopt(record, this.#handle);
-      } else {
-        // Its keys were changed meanwhile: new writes go under the new one.
-        await this.#handle.close();
-        await opener.reopen(record);
-      }
-      await clear(this.#dependencies, this.#note, [before], []);
-      return { record, snapshot };
+      snapshot = await this.#store();
     } catch (thrown) {
       opener.offer(record);
       throw thrown;
     }
+    // 3. The old head is nobody's.
+    await this.#serve();
+    await clear(this.#dependencies, this.#note, [before], []);
+    return { record, snapshot };
+  }
+
+  /** 2. What came is a snapshot, and the volume goes on behind it. */
+  async #store(): Promise<SnapshotRecord> {
+    const { table, snapshots, host, random } = this.#dependencies;
+    const record = this.#record;
+    const [head] = await stepOf('freeze volume', host.freeze([this.#layer]));
+    const { sizeBytes } = this.#begin;
+    const used = this.#opened.dataKeyNumbers.filter((number) => !record.row.dataKeyNumbers.includes(number));
+    const dataKeyNumbers = [...used, ...record.row.dataKeyNumbers];
+    const plainBlocks = record.row.plainBlocks || this.#opened.plainBlocks;
+    const next: VolumeRow = { ...record.row, layer: head, sizeBytes, dataKeyNumbers, plainBlocks };
+    const row = receivedRow(next, this.#begin, this.#layer, randomUuid(random));
+    await stepOf('store volume', table.changeTogether([{ record, next }], snapshots.insertion([row])));
+    this.#isStored = true;
+    const [snapshot] = snapshots.inserted([row], record.revision);
+    return snapshot;
+  }
+
+  /** Serves the volume from the layer that came. The volume has it already, so a failure is its state, as at a start. */
+  async #serve(): Promise<void> {
+    const { opener, log } = this.#dependencies;
+    const record = this.#record;
+    const old = record.handle;
+    const hasSameKeys = hasKeysOf(record.row, this.#opened);
+    record.move({ state: 'closed' });
+    for (const handle of hasSameKeys ? [old] : [old, this.#handle]) {
+      await handle?.close().catch((thrown: unknown) => {
+        log.warn({ volume: record.row.name, error: messageOf(thrown) }, 'a replaced volume could not be closed');
+      });
+    }
+    if (hasSameKeys) opener.adopt(record, this.#handle);
+    // Its keys were changed meanwhile: new writes go under the new one.
+    else await opener.reopenOrRetry(record);
   }
 }
 

@@ -1,5 +1,4 @@
 import type { Random } from '../../base/clock.js';
-import { messageOf } from '../../base/errors.js';
 import { randomUuid } from '../../base/uuid.js';
 import type { SnapshotRow } from '../../model/snapshot-row.js';
 import type { VolumeRow } from '../../model/volume-row.js';
@@ -80,7 +79,7 @@ export class VolumeReverter {
     try {
       await this.#replaceHead(record, snapshot);
     } finally {
-      await this.#open(record);
+      await opener.reopenOrRetry(record);
     }
     events.append({
       ...eventOf(record, caller),
@@ -107,21 +106,6 @@ export class VolumeReverter {
         await table.withdraw([note]);
       };
       await drop().catch((thrown: unknown) => retries.failed(`old head of volume ${record.id}`, thrown, drop));
-    }
-  }
-
-  /** A failure is the volume's state, as at a start. */
-  async #open(record: VolumeRecord): Promise<void> {
-    const { opener, retries } = this.#dependencies;
-    try {
-      await opener.reopen(record);
-    } catch (thrown) {
-      record.move({ state: 'damaged', reason: `it could not be opened again: ${messageOf(thrown)}` });
-      retries.failed(`reopening of volume ${record.id}`, thrown, () =>
-        record.mutex.run(async () => {
-          if (record.row.phase === 'live' && record.handle === null) await opener.reopen(record);
-        }),
-      );
     }
   }
 }

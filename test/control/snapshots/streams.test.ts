@@ -134,6 +134,28 @@ describe('a stream', () => {
     expect(world.host.store.size).toBe(5);
   });
 
+  // The layers that the volume had by then were dropped with what was taken for unfinished.
+  it('is kept when the volume cannot be opened behind it, and is served once it can', async () => {
+    const { whole, difference } = await twoStates();
+    await receive('copy', whole);
+    const receiver = plane.receive(request('copy'), null, TESTER);
+    await receiver.write(difference);
+    await plane.encryption.rotate('copy', TESTER);
+    const { id } = plane.volumes.get('copy', false);
+    const head = [...world.host.handles.values()].find(({ volumeId }) => volumeId === id)!;
+    const close = head.close.bind(head);
+    head.close = async () => {
+      await close();
+      world.meta.trouble = new Error('the disk is away');
+    };
+    await receiver.complete();
+    expect(plane.volumes.get('copy', false)).toMatchObject({ state: 'damaged', snapshots: 2 });
+    world.meta.trouble = null;
+    await world.advance(60_000);
+    expect(plane.volumes.get('copy', false).state).toBe('available');
+    expect(await read('copy')).toEqual([1, 3, 0, 0]);
+  });
+
   it('ends without its end mark when its snapshot is deleted under it', async () => {
     await create('web');
     for (let index = 0; index < 200; index += 2) await write('web', index, 1);
