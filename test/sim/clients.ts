@@ -47,6 +47,8 @@ export class Clients {
   readonly handles = new Map<number, VolumeHandle>();
   /** Open frozen layers. */
   readonly snapshots = new Map<number, VolumeHandle>();
+  /** Those that are being closed: nobody asks anything of them any more. */
+  readonly leaving = new Set<VolumeHandle>();
   /** By volume, which is its first layer: how often it was opened. Goes back with the disk, as the real one would. */
   epochs = new Map<number, number>();
   #lastId = 0;
@@ -69,6 +71,7 @@ export class Clients {
   abandon(): void {
     this.handles.clear();
     this.snapshots.clear();
+    this.leaving.clear();
     this.#underway = 0;
     this.#idle = [];
     this.poisoned = null;
@@ -208,7 +211,7 @@ export class Clients {
     const reads: Promise<DeviceFault | null>[] = [];
     const { history } = this.#world.expectations();
     for (const [layer, handle] of [...this.handles, ...this.snapshots]) {
-      if (only?.has(layer) === false) continue;
+      if (only?.has(layer) === false || this.leaving.has(handle)) continue;
       const known = history.layers.get(layer);
       if (known === undefined) continue;
       const { blockBytes, sizeBytes } = handle;

@@ -68,7 +68,9 @@ export class LayerSteps {
     // Of one volume a control plane does one thing at a time.
     await node.until(this.#keys.changed(handle));
     await node.until(clients.settled());
+    clients.leaving.add(handle);
     await node.until(handle.close());
+    clients.leaving.delete(handle);
     // A freeze that was lost when the store reopened has given it another head.
     await node.served();
     const layer = clients.layerOf(handle);
@@ -194,7 +196,11 @@ export class LayerSteps {
     if (snapshots.length === 0) return;
     const { id } = snapshots[snapshot % snapshots.length];
     const handle = clients.snapshots.get(id);
-    if (handle !== undefined) await node.until(handle.close());
+    if (handle !== undefined) {
+      clients.leaving.add(handle);
+      await node.until(handle.close());
+      clients.leaving.delete(handle);
+    }
     clients.snapshots.delete(id);
     node.expectations.forgetHandle(id);
     await this.#drop(id);

@@ -307,7 +307,8 @@ export class SimulatedNode {
       if (!handles.has(layer.id) && heads.has(layer.id)) this.clients.open(layer);
     }
     const whole = !this.expectations.damaged && !this.machine.halfRead;
-    if (whole && (snapshots || (this.control.uncertain && this.verbs.size === 0)))
+    // While a freeze is under way nobody knows yet whose head is whose.
+    if (whole && this.verbs.size === 0 && (snapshots || this.control.uncertain))
       this.control.reconcile(layers, history);
     if (!snapshots) return;
     const frozen = fit('frozen');
