@@ -273,6 +273,8 @@ describe(`decoders of the map (${replayedWith})`, () => {
       heir: count,
       damage: fc.string(),
       ordinal: count,
+      settled: fc.boolean(),
+      leaving: fc.boolean(),
     }),
     fc.record({
       slot: count,
