@@ -135,15 +135,19 @@ export const SCRUB_YIELD_MS_MAX = 250;
 export const SCRUB_YIELD_STEP_MS = 5;
 /** Bytes of blocks that are taken from the map at once to be sealed anew, while the cleaner waits. */
 export const RESEAL_SLICE_BYTES = 8 * MIB;
-/** Bytes of blocks of one record of them: the addon's append thread is held for so long. */
-export const RESEAL_RECORD_BYTES = MIB;
 /** What is read at once to look at block headers, and how far they may be apart for that. */
 export const RESEAL_READ_BYTES = MIB;
 export const RESEAL_GAP_BYTES = 32 * 1024;
 /** Memory for the map of a store that is only looked at: all that a replay changes must fit, since nothing may be written. */
 export const OFFLINE_CACHE_BYTES = 4096 * MIB;
+/** Bytes of blocks of one record of moved ones: the addon's append thread is held for so long when they are sealed anew. */
+export const MOVED_RECORD_BYTES = MIB;
 /** Victims of one round of the cleaner; those of the round before wait for a checkpoint, and their space is twice in use. */
 export const CLEANER_VICTIMS_MAX = 4;
+/** Victims that are read at the same time: while the bytes of one are awaited, blocks of another are copied. */
+export const CLEANER_LANES = 2;
+/** Records of moved blocks that are being written at the same time. */
+export const MOVED_WRITES_MAX = 4;
 /** How often the cleaner looks whether anybody writes. */
 export const CLEANER_CHECK_MS = 1000;
 /** Blocks that the cleaner looks at in one turn of the event loop. */
@@ -202,4 +206,5 @@ assert(
   RESEAL_SLICE_BYTES >= LEAF_BLOCKS * BLOCK_BYTES_MAX,
   'a slice of a re-sealing holds a leaf of the largest blocks',
 );
+assert(MOVED_RECORD_BYTES >= BLOCK_BYTES_MAX && 2 * MOVED_RECORD_BYTES < RECORD_BYTES_MAX, 'moved blocks fit a record');
 assert((BLOCK_BYTES_MAX / 64) * 65 * 2 < SEGMENT_BYTES_MIN, 'the smallest segment holds the largest block');

@@ -1,8 +1,10 @@
 import type { Clock, Timer } from '../../base/clock.js';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
+import { Mutex } from '../../base/mutex.js';
 import type { Checksums } from '../../io/block-keys.js';
 import type { Files } from '../../io/files.js';
+import { storedBytesOf } from '../../io/record-layout.js';
 import type { Checkpointer } from '../checkpointer.js';
 import type { Journal } from '../journal/journal.js';
 import { ReadAhead } from '../journal/read-ahead.js';
@@ -11,6 +13,7 @@ import type { SegmentPool } from '../journal/segment-pool.js';
 import type { SegmentRow, SegmentTable } from '../journal/segment-table.js';
 import {
   CLEANER_CHECK_MS,
+  CLEANER_LANES,
   CLEANER_TURN_BLOCKS,
   CLEANER_VICTIMS_MAX,
   COLD_TIERS,
@@ -56,6 +59,16 @@ export interface CleanerWork {
   readonly bytes: number;
 }
 
+/** Victims that are emptied together. */
+interface Round {
+  readonly victims: Iterator<SegmentRow>;
+  /** Those of which everything that is live was copied. */
+  readonly whole: { readonly victim: SegmentRow; readonly copiedBytes: number }[];
+  /** There was no segment to move blocks to. */
+  isFull: boolean;
+  isEnded: boolean;
+}
+
 /**
  * Gives space back: copies what is live of mostly dead segments beside the chain, sealed as it is, and frees them.
  *
@@ -69,7 +82,10 @@ export interface CleanerWork {
 export class Cleaner {
   readonly #io: CleanerDependencies;
   readonly #policy: CleaningPolicy;
-  readonly #scan: VictimScan;
+  /** Of each lane. */
+  readonly #scans: VictimScan[];
+  /** One lane at a time looks for live blocks and copies them; the others read. */
+  readonly #copying = new Mutex();
   readonly #streams: ColdStream[];
   /** Where blocks go that are sealed anew, while the cleaner waits (resealer.ts). */
   readonly sealing: SealingStream;
@@ -92,7 +108,7 @@ export class Cleaner {
     this.#io = dependencies;
     this.#policy = new CleaningPolicy({ segmentBytes: options.segmentBytes }, dependencies);
     this.#emptied = new EmptiedSegments(options, dependencies);
-    this.#scan = new VictimScan(dependencies);
+    this.#scans = Array.from({ length: CLEANER_LANES }, () => new VictimScan(dependencies));
     this.#streams = Array.from(
       { length: COLD_TIERS },
       (_, n) => new ColdStream({ ...options, tier: n + 1 }, dependencies),
@@ -294,19 +310,14 @@ export class Cleaner {
     const { files, segmentFiles, table } = this.#io;
     const readAhead = new ReadAhead({ files, segmentFiles });
     for (const { slot, usedBytes } of victims) readAhead.begin(slot, 0, usedBytes);
-    const whole: { readonly victim: SegmentRow; readonly copiedBytes: number }[] = [];
-    let isFull = false;
+    const round: Round = { victims: victims.values(), whole: [], isFull: false, isEnded: false };
     this.#moved.clear();
     try {
-      for (const victim of victims) {
-        const before = this.#copiedBytes;
-        const outcome = await this.#copy(victim);
-        if (this.#closed) return false;
-        if (outcome === 'whole') whole.push({ victim, copiedBytes: this.#copiedBytes - before });
-        else if (outcome === 'bad') this.#refuse(victim);
-        isFull = outcome === 'full';
-        if (isFull) break;
-      }
+      const lanes = this.#scans.map((scan) => this.#copyInTurn(scan, round));
+      await Promise.allSettled(lanes);
+      // The first failure, if there was one.
+      await Promise.all(lanes);
+      if (this.#closed) return false;
       for (const stream of this.#streams) await stream.sync();
     } catch (thrown) {
       for (const stream of this.#streams) await stream.close();
@@ -322,13 +333,30 @@ export class Cleaner {
     });
     // Not everything may have been published.
     if (this.#closed) return false;
-    for (const { victim, copiedBytes } of whole) {
+    for (const { victim, copiedBytes } of round.whole) {
       const { slot, generation } = victim;
       table.setLive(slot, 0);
       this.#emptied.add(slot, { generation, copiedBytes });
       this.#victims += 1;
     }
-    return !isFull;
+    return !round.isFull;
+  }
+
+  /** A lane: copies one victim after the other, until none is left or the round has ended. */
+  async #copyInTurn(scan: VictimScan, round: Round): Promise<void> {
+    try {
+      while (!round.isEnded && !this.#closed) {
+        const next = round.victims.next();
+        if (next.done === true) return;
+        const victim = next.value;
+        const copied = await this.#copy(victim, scan, round);
+        if (copied === 'bad') this.#refuse(victim);
+        else if (copied !== 'cut') round.whole.push({ victim, copiedBytes: copied });
+      }
+    } catch (thrown) {
+      round.isEnded = true;
+      throw thrown;
+    }
   }
 
   #refuse({ slot, generation }: SegmentRow): void {
@@ -339,27 +367,42 @@ export class Cleaner {
     );
   }
 
-  /** Copies what is live of a victim. bad: part of it cannot be read, or is damaged. */
-  async #copy(victim: SegmentRow): Promise<'whole' | 'bad' | 'full'> {
-    const moved = this.#moved;
+  /**
+   * Copies what is live of a victim, and says how many bytes that was. bad: part of it cannot be read, or is damaged. cut: the
+   * round has ended, or the cleaner is closed.
+   */
+  async #copy(victim: SegmentRow, scan: VictimScan, round: Round): Promise<number | 'bad' | 'cut'> {
     const stream = this.#streams[Math.min(victim.tier, COLD_TIERS - 1)];
-    let isFull = false;
-    const isWhole = await this.#scan.run(victim.slot, async (found, bytes) => {
-      const first = moved.count;
-      await this.#listLive(found);
-      const { blockBytes } = found;
-      for (let place = first; place < moved.count; place += 1) {
-        if (!stream.fits(moved.layers[place], blockBytes) && !(await stream.makeFit(moved.layers[place], blockBytes))) {
-          isFull = true;
-        } else if (stream.add(moved, place, blockBytes, bytes, this.#at[place - first])) {
-          continue;
-        }
-        moved.count = place;
-        return false;
+    let copiedBytes = 0;
+    const isWhole = await scan.run(victim.slot, (found, bytes) =>
+      this.#copying.run(async () => {
+        if (round.isEnded || this.#closed) return false;
+        const copied = await this.#copyRecord(found, bytes, stream, round);
+        copiedBytes += Math.max(0, copied);
+        return copied >= 0 && !this.#closed;
+      }),
+    );
+    if (isWhole) return copiedBytes;
+    return round.isEnded || this.#closed ? 'cut' : 'bad';
+  }
+
+  /** Copies the live blocks of a record. Returns their bytes; -1 when one of them must stay where it is. */
+  async #copyRecord(found: RecordBlocks, bytes: Uint8Array, stream: ColdStream, round: Round): Promise<number> {
+    const moved = this.#moved;
+    const first = moved.count;
+    await this.#listLive(found);
+    const { blockBytes } = found;
+    for (let place = first; place < moved.count; place += 1) {
+      if (!stream.fits(moved.layers[place], blockBytes) && !(await stream.makeFit(moved.layers[place], blockBytes))) {
+        round.isFull = true;
+        round.isEnded = true;
+      } else if (stream.add(moved, place, blockBytes, bytes, this.#at[place - first])) {
+        continue;
       }
-      return !this.#closed;
-    });
-    return isWhole ? 'whole' : isFull ? 'full' : 'bad';
+      moved.count = place;
+      return -1;
+    }
+    return (moved.count - first) * storedBytesOf(blockBytes);
   }
 
   /** Lists the blocks of a record that the map says lie where the record has them. */

@@ -37,6 +37,11 @@ export class ColdSegment {
   #offset = 0;
   #sequence = 1;
   #unsynced: { slot: number; from: number; to: number }[] = [];
+  /** Full ones that the next sync covers. */
+  #left: number[] = [];
+  /** Settles when nothing is being written; what has failed is kept beside it. */
+  #written: Promise<void> = Promise.resolve();
+  #failure: unknown = null;
   /** What lies before it in the open segment is on its way to the disk. */
   #writebackFrom = 0;
   #writeback: Promise<void> = Promise.resolve();
@@ -98,34 +103,48 @@ export class ColdSegment {
     return true;
   }
 
-  /** So many bytes of so many records are there, or on their way. */
+  /** Writes the next record; `bytes` must stay as they are until this resolves. What fails, fails the next `sync`. */
+  write(bytes: Uint8Array): Promise<void> {
+    const written = this.#io.files.write(this.#file, this.#offset, bytes).catch((thrown: unknown) => {
+      this.#failure ??= thrown;
+    });
+    const before = this.#written;
+    this.#written = written.then(() => before);
+    this.appended(bytes.length, 1);
+    return written;
+  }
+
+  /** So many bytes of so many records are there. */
   appended(bytes: number, records: number): void {
     this.#unsynced.push({ slot: this.#slot, from: this.#offset, to: this.#offset + bytes });
     this.#offset += bytes;
     this.#sequence += records;
+    if (this.#offset - this.#writebackFrom >= WRITEBACK_STEP_BYTES) this.#startWriteback();
   }
 
-  /** Starts writeback of what was appended, once there is enough: a sync has little left to do then. Nothing may be on its way. */
-  startWriteback(): void {
+  /** A sync has little left to do then. */
+  #startWriteback(): void {
     const from = this.#writebackFrom;
     const length = this.#offset - from;
-    if (length < WRITEBACK_STEP_BYTES) return;
     this.#writebackFrom = this.#offset;
     const file = this.#file;
+    const before = this.#writeback;
     // A failure is reported again by the fdatasync that decides.
-    const started = this.#io.files.writeback(file, from, length).catch(() => undefined);
-    this.#writeback = Promise.all([this.#writeback, started]).then(() => undefined);
+    const started = this.#written.then(() => this.#io.files.writeback(file, from, length)).catch(() => undefined);
+    this.#writeback = started.then(() => before);
   }
 
-  /** Resolves when no writeback is under way. */
-  settled(): Promise<void> {
-    return this.#writeback;
+  /** Resolves when nothing is being written, or written back. */
+  async settled(): Promise<void> {
+    await this.#written;
+    await this.#writeback;
   }
 
-  /** Everything appended is durable, and the segments' rows say how far they are used. Nothing may be on its way. */
+  /** Everything appended is durable, and the segments' rows say how far they are used. Throws StoreError, FileError. */
   async sync(): Promise<void> {
     const { files, segmentFiles, table, register } = this.#io;
-    await this.#writeback;
+    await this.settled();
+    if (this.#failure !== null) throw this.#failure as Error;
     const unsynced = this.#unsynced;
     this.#unsynced = [];
     const ends = new Map<number, { from: number; to: number }>();
@@ -136,24 +155,31 @@ export class ColdSegment {
       // Off the sync thread: a client's flush waits there.
       await files.writeback(file, from, to - from);
       await files.sync(file);
-      table.setUsed(slot, to);
-      await register(table.row(slot));
     }
+    for (const [slot, { to }] of ends) table.setUsed(slot, to);
+    await Promise.all([...ends.keys()].map((slot) => register(table.row(slot))));
+    for (const slot of this.#left.splice(0)) segmentFiles.unpin(slot);
   }
 
-  /** Nothing more goes into the open segment. */
-  async seal(): Promise<void> {
-    const slot = this.#slot;
-    if (slot < 0) return;
-    await this.sync();
+  /** Nothing more goes into the open segment. What is in it becomes durable with the next `sync`. */
+  leave(): void {
+    if (this.#slot < 0) return;
+    if (this.#offset > this.#writebackFrom) this.#startWriteback();
+    this.#left.push(this.#slot);
     this.#slot = -1;
-    this.#io.segmentFiles.unpin(slot);
   }
 
-  /** Lets go of the open segment; what was not synced counts for nothing. Nothing may be on its way, and `settled` has resolved. */
+  /** As `leave`, with a sync. Throws StoreError, FileError. */
+  async seal(): Promise<void> {
+    this.leave();
+    await this.sync();
+  }
+
+  /** Lets go of what is open; what was not synced counts for nothing. `settled` has resolved. */
   close(): void {
     this.#unsynced = [];
-    if (this.#slot >= 0) this.#io.segmentFiles.unpin(this.#slot);
-    this.#slot = -1;
+    this.#failure = null;
+    this.leave();
+    for (const slot of this.#left.splice(0)) this.#io.segmentFiles.unpin(slot);
   }
 }

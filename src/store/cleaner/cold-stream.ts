@@ -1,20 +1,32 @@
 import { storedBytesOf } from '../../io/record-layout.js';
 import { sumRecord } from '../journal/record.js';
 import { isHeaderOf, putGeneration } from '../journal/block-header.js';
-import { PAGE_BYTES } from '../limits.js';
+import { BLOCK_BYTES_MIN, MOVED_WRITES_MAX, PAGE_BYTES } from '../limits.js';
 import { packLocation, slotOf, WHOLE_STORED_UNITS } from '../location.js';
 import type { MovedBlocks } from '../map/moved-blocks.js';
 import { ColdSegment, type ColdSegmentDependencies } from './cold-segment.js';
-import { encodeRelocate, HEADER_ROOM_BYTES, payloadOffsetOf, RECORD_BLOCKS_MAX, runsOf } from './relocate-record.js';
+import {
+  encodeRelocate,
+  HEADER_ROOM_BYTES,
+  payloadOffsetOf,
+  RECORD_BLOCKS_MAX,
+  recordBlocksMax,
+  runsOf,
+} from './relocate-record.js';
+
+/** For a record, whatever the size of its blocks. */
+const BUFFER_BYTES = HEADER_ROOM_BYTES + RECORD_BLOCKS_MAX * storedBytesOf(BLOCK_BYTES_MIN) + PAGE_BYTES;
 
 /** Segments of blocks that the cleaner moved, sealed as they are. */
 export class ColdStream {
   readonly #io: ColdSegmentDependencies;
   readonly #segment: ColdSegment;
-  /** The record that is being gathered, and the one that is being written. */
-  #staging = new Uint8Array(0);
-  #outgoing = new Uint8Array(0);
-  #writing: Promise<void> = Promise.resolve();
+  /** Of the record that is being gathered, and of those that are being written. */
+  readonly #buffers = Array.from({ length: MOVED_WRITES_MAX + 1 }, () => ({
+    bytes: new Uint8Array(0),
+    written: Promise.resolve(),
+  }));
+  #gathering = 0;
   /** What is gathered: places in the list of moved blocks. */
   readonly #places = new Int32Array(RECORD_BLOCKS_MAX);
   #count = 0;
@@ -40,7 +52,7 @@ export class ColdStream {
 
   /** Whether a block of this layer can be added as things are. */
   fits(layer: number, blockBytes: number): boolean {
-    if (this.slot < 0 || this.#count === RECORD_BLOCKS_MAX) return false;
+    if (this.slot < 0 || this.#count === recordBlocksMax(blockBytes)) return false;
     if (this.#count > 0 && (this.#layer !== layer || this.#blockBytes !== blockBytes)) return false;
     return (this.#count + 1) * storedBytesOf(blockBytes) <= this.#segment.room - HEADER_ROOM_BYTES;
   }
@@ -48,7 +60,7 @@ export class ColdStream {
   /** Makes a block of this layer fit; false when there is no segment for it. Throws StoreError and FileError. */
   async makeFit(layer: number, blockBytes: number): Promise<boolean> {
     await this.#flush(false);
-    if (!this.fits(layer, blockBytes)) await this.seal();
+    if (!this.fits(layer, blockBytes)) this.#segment.leave();
     return this.slot >= 0 || (await this.#segment.open());
   }
 
@@ -60,11 +72,11 @@ export class ColdStream {
     const { table, checksums } = this.#io;
     if (!isHeaderOf(table.generations[slotOf(moved.from[place])], bytes, at, checksums)) return false;
     const stored = storedBytesOf(blockBytes);
-    const need = HEADER_ROOM_BYTES + RECORD_BLOCKS_MAX * stored + PAGE_BYTES;
-    if (this.#staging.length < need) this.#staging = new Uint8Array(need);
+    const buffer = this.#buffers[this.#gathering];
+    if (buffer.bytes.length === 0) buffer.bytes = new Uint8Array(BUFFER_BYTES);
     const to = HEADER_ROOM_BYTES + this.#count * stored;
-    this.#staging.set(bytes.subarray(at, at + stored), to);
-    putGeneration(table.generations[this.slot], this.#staging, to, checksums);
+    buffer.bytes.set(bytes.subarray(at, at + stored), to);
+    putGeneration(table.generations[this.slot], buffer.bytes, to, checksums);
     this.#moved = moved;
     this.#layer = moved.layers[place];
     this.#blockBytes = blockBytes;
@@ -73,14 +85,14 @@ export class ColdStream {
     return true;
   }
 
-  /** Lays the gathered record out and begins to write it; `toPage` makes it end with its page. */
+  /** Lays the gathered record out and begins to write it; `toPage` makes it end with its page. Resolves when another can be gathered. */
   async #flush(toPage: boolean): Promise<void> {
     const moved = this.#moved;
     if (moved === null || this.#count === 0) return;
-    await this.#writing;
-    this.#segment.startWriteback();
-    const { table, checksums, files } = this.#io;
-    const { slot, offset, file, sequence } = this.#segment;
+    const { table, checksums } = this.#io;
+    const { slot, offset, sequence } = this.#segment;
+    const buffer = this.#buffers[this.#gathering];
+    const { bytes } = buffer;
     const places = this.#places.subarray(0, this.#count);
     const blockBytes = this.#blockBytes;
     const unit = blockBytes / 64;
@@ -91,42 +103,36 @@ export class ColdStream {
     const over = (offset + recordBytes) % PAGE_BYTES;
     const start = HEADER_ROOM_BYTES - payloadOffset;
     if (toPage && over > 0) {
-      this.#staging.fill(0, start + recordBytes, start + recordBytes + PAGE_BYTES - over);
+      bytes.fill(0, start + recordBytes, start + recordBytes + PAGE_BYTES - over);
       recordBytes += PAGE_BYTES - over;
     }
-    this.#staging.fill(0, start, HEADER_ROOM_BYTES);
+    bytes.fill(0, start, HEADER_ROOM_BYTES);
     const shape = { slot, sequence, layer: this.#layer, blockBytes, payloadOffset, recordBytes };
-    const fields = encodeRelocate(this.#staging, start, shape, runs, table);
-    sumRecord(this.#staging, start, fields, checksums.crc32c.bind(checksums));
+    const fields = encodeRelocate(bytes, start, shape, runs, table);
+    sumRecord(bytes, start, fields, checksums.crc32c.bind(checksums));
     for (const [n, place] of places.entries()) {
       moved.to[place] = packLocation(slot, (offset + payloadOffset + n * stored) / unit, WHOLE_STORED_UNITS);
     }
-    this.#writing = files.write(file, offset, this.#staging.subarray(start, start + recordBytes));
-    // Told to whoever waits for it next.
-    this.#writing.catch(() => undefined);
-    [this.#staging, this.#outgoing] = [this.#outgoing, this.#staging];
-    this.#segment.appended(recordBytes, 1);
+    buffer.written = this.#segment.write(bytes.subarray(start, start + recordBytes));
     this.appendedBytes += recordBytes;
     this.#count = 0;
+    this.#gathering = (this.#gathering + 1) % this.#buffers.length;
+    await this.#buffers[this.#gathering].written;
   }
 
   /** Everything added is durable, and the segments' rows say how far they are used. */
   async sync(): Promise<void> {
     await this.#flush(true);
-    await this.#writing;
     await this.#segment.sync();
   }
 
   /** Nothing more goes into the open segment; nothing may be gathered. */
   async seal(): Promise<void> {
-    await this.#writing;
     await this.#segment.seal();
   }
 
   /** Lets go of the open segment; what was not synced counts for nothing. Resolves when nothing is being written. */
   async close(): Promise<void> {
-    await this.#writing.catch(() => undefined);
-    this.#writing = Promise.resolve();
     this.#count = 0;
     await this.#segment.settled();
     this.#segment.close();

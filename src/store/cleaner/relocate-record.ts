@@ -8,14 +8,19 @@ import {
   type RecordFields,
 } from '../journal/record.js';
 import type { SegmentTable } from '../journal/segment-table.js';
-import { RECORD_ALIGN_BYTES } from '../limits.js';
+import { BLOCK_BYTES_MIN, MOVED_RECORD_BYTES, RECORD_ALIGN_BYTES } from '../limits.js';
 import { offsetUnitsOf, slotOf } from '../location.js';
 import type { MovedBlocks } from '../map/moved-blocks.js';
 
-/** Blocks of one record: each may be a run of its own, with two extents. */
-export const RECORD_BLOCKS_MAX = 256;
+/** Blocks of one record of the smallest: each may be a run of its own, with two extents. */
+export const RECORD_BLOCKS_MAX = MOVED_RECORD_BYTES / BLOCK_BYTES_MIN;
 /** The longest header of such a record, with what aligns its payload. */
 export const HEADER_ROOM_BYTES = 16 * 1024;
+
+/** Blocks of one record of this size. */
+export function recordBlocksMax(blockBytes: number): number {
+  return MOVED_RECORD_BYTES / blockBytes;
+}
 
 /** Blocks that follow each other, and lay behind each other. */
 export interface MovedRun {

@@ -1,13 +1,13 @@
 import { storedBytesOf } from '../../io/record-layout.js';
 import { SealBatch } from '../../io/seal-batch.js';
 import { encodeRecordHeader, RECORD_HEADER_BYTES, RecordKind } from '../journal/record.js';
-import { PAGE_BYTES, RECORD_ALIGN_BYTES, RESEAL_RECORD_BYTES } from '../limits.js';
+import { PAGE_BYTES, RECORD_ALIGN_BYTES } from '../limits.js';
 import { packLocation, WHOLE_STORED_UNITS } from '../location.js';
 import type { MovedBlocks } from '../map/moved-blocks.js';
 import type { SealingKey } from '../sealing-keys.js';
 import { StoreError } from '../store-error.js';
 import { ColdSegment, type ColdSegmentDependencies } from './cold-segment.js';
-import { encodeRelocate, HEADER_ROOM_BYTES, payloadOffsetOf, RECORD_BLOCKS_MAX, runsOf } from './relocate-record.js';
+import { encodeRelocate, HEADER_ROOM_BYTES, payloadOffsetOf, recordBlocksMax, runsOf } from './relocate-record.js';
 
 /** Shortest PAD: a header without extents, aligned. */
 const PAD_BYTES_MIN = Math.ceil(RECORD_HEADER_BYTES / RECORD_ALIGN_BYTES) * RECORD_ALIGN_BYTES;
@@ -53,8 +53,7 @@ export class SealingStream {
       await this.#segment.seal();
       if (!(await this.#segment.open())) return 0;
     }
-    const most = Math.max(1, Math.min(RECORD_BLOCKS_MAX, Math.floor(RESEAL_RECORD_BYTES / blocks.blockBytes)));
-    const count = Math.min(fitting(), most, blocks.moved.count - from);
+    const count = Math.min(fitting(), recordBlocksMax(blocks.blockBytes), blocks.moved.count - from);
     const { bytes, records } = this.#layOut(blocks, from, count);
     const { file, offset } = this.#segment;
     const status = await new Promise<number>((resolve) => {
@@ -66,7 +65,6 @@ export class SealingStream {
       throw new StoreError(detail, { code: 'IO', detail });
     }
     this.#segment.appended(bytes, records);
-    this.#segment.startWriteback();
     this.appendedBytes += bytes;
     return count;
   }

@@ -54,9 +54,16 @@ export function encodeLeaf(entries: Float64Array, base: number, root: boolean): 
     scratch[at + 1] = entry > 0 ? KIND_LOCATIONS : entry === HOLE ? KIND_HOLE : KIND_ABSENT;
     at += 2;
     if (entry > 0) {
+      // Byte by byte without a loop: most runs of a volume that is written at random are one block.
+      const low = entry >>> 0;
       const high = Math.floor(entry / 2 ** 32);
-      for (let byte = 0; byte < 4; byte += 1) scratch[at + byte] = entry >>> (8 * byte);
-      for (let byte = 0; byte < 3; byte += 1) scratch[at + 4 + byte] = high >>> (8 * byte);
+      scratch[at] = low;
+      scratch[at + 1] = low >>> 8;
+      scratch[at + 2] = low >>> 16;
+      scratch[at + 3] = low >>> 24;
+      scratch[at + 4] = high;
+      scratch[at + 5] = high >>> 8;
+      scratch[at + 6] = high >>> 16;
       at += 7;
     }
     runs += 1;
