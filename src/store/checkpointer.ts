@@ -134,8 +134,8 @@ export class Checkpointer {
     await journal.quiet();
     const position = journal.position;
     const appendedAt = journal.appendedBytes;
-    const then = new Map<number, Pick<LayerRow, 'ordinal' | 'settled'>>();
-    for (const { id, ordinal, state } of map.layers.values()) then.set(id, { ordinal, settled: state !== 'head' });
+    const ordinals = new Map<number, number>();
+    for (const layer of map.layers.values()) ordinals.set(layer.id, layer.ordinal);
     const ensureDurable = (sequence: number): Promise<void> => journal.synced(sequence);
 
     const written = map.dirtyLeaves;
@@ -147,7 +147,7 @@ export class Checkpointer {
 
     const layerRows: LayerRow[] = [];
     for (const layer of map.layers.values()) {
-      const row = { ...layer.row(), ...(then.get(layer.id) ?? { ordinal: 0, settled: false }), leaving: false };
+      const row = { ...layer.row(), ordinal: ordinals.get(layer.id) ?? 0 };
       if (this.#committed.get(row.id) !== JSON.stringify(row)) layerRows.push(row);
     }
     const segments = table.takeChanged();

@@ -7,10 +7,10 @@ import { LeafFlag } from './map/leaf-cache.js';
 import { decodeLeaf, encodeLeaf, mappedIn } from './map/leaf-codec.js';
 import type { Layer } from './map/layer.js';
 import type { MapChange } from './map/map-environment.js';
-import { countKey, filterKey, filtersOf, indexOfKey, layerKey, leafKey, leavesOf } from './map/map-keys.js';
+import { countKey, filterKey, filtersOf, indexOfKey, leafKey, leavesOf } from './map/map-keys.js';
 import type { MapRows } from './map/map-rows.js';
 import { StoreError } from './store-error.js';
-import { decodeLayer, encodeCount, encodeRow } from './stored-rows.js';
+import { encodeCount } from './stored-rows.js';
 
 /** Resolves when the journal is durable up to a sequence. */
 export type EnsureDurable = (sequence: number) => Promise<void>;
@@ -245,19 +245,8 @@ export class LeafWriter {
       slice.changes.push(this.#rows.remove(leafKey(layer.id, leaf)));
       slice.present.push({ layer, leaf, present: false });
     }
-    slice.changes.push(...this.#leaving(layer));
     slice.counts.set(layer, -taken.reduce((sum, { mapped }) => sum + mapped, 0));
     await this.#store(slice, ensureDurable);
-  }
-
-  /**
-   * That leaves of a layer go, for its row, which is else as the checkpoint has it. Should the DROP or MERGE be lost in damaged
-   * journal, it or another child of it would show zeros where there were blocks.
-   */
-  #leaving(layer: Layer): MapChange[] {
-    const key = layerKey(layer.id);
-    const stored = this.#rows.get(key);
-    return stored === null ? [] : [this.#rows.put(key, encodeRow({ ...decodeLayer(stored), leaving: true }))];
   }
 
   /** Removes the stored leaves of a dropped layer, whose DROP must be durable, in slices. */
@@ -269,7 +258,7 @@ export class LeafWriter {
     for (;;) {
       const rows = this.#rows.take(filtersOf(layer.id), FILTER_LEAVES);
       if (rows.length === 0) break;
-      await this.#commit([...this.#leaving(layer), ...rows.map((row) => this.#rows.remove(row.key))]);
+      await this.#commit(rows.map((row) => this.#rows.remove(row.key)));
     }
     for (;;) {
       const rows = this.#rows.take(leavesOf(layer.id), CHECKPOINT_SLICE_LEAVES);

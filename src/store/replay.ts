@@ -5,14 +5,12 @@ import type { ScanSink } from './journal/journal-scan.js';
 import { HOLE, packLocation, WHOLE_STORED_UNITS } from './location.js';
 import type { BlockMap } from './map/block-map.js';
 import { Layer } from './map/layer.js';
-import { chainOf, refuseWithDescendants } from './map/layer-tree.js';
+import { refuseWithDescendants } from './map/layer-tree.js';
 import { StoreError } from './store-error.js';
 
 /**
  * Applies scanned records to the map: exactly what publishing them did. After a gap every layer is suspect until its
- * next record shows, by its ordinal, that the gap held nothing of it; those that stay suspect are refused by name. What was
- * frozen before the gap is not suspect: nothing writes to it any more. Unless leaves of what it shows went since the checkpoint,
- * by a DROP or a MERGE that may be lost.
+ * next record shows, by its ordinal, that the gap held nothing of it; those that stay suspect are refused by name.
  */
 export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
   readonly #map: BlockMap;
@@ -20,8 +18,6 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
   /** Waits until memory has room for more dirty leaves. */
   readonly #makeRoom: () => Promise<void>;
   readonly #suspects = new Set<Layer>();
-  /** Whose BARRIER was replayed. */
-  readonly #frozen = new Set<Layer>();
   readonly #unknown = new Set<number>();
   #gapSeen = false;
   /** Highest layer id seen. */
@@ -115,7 +111,6 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
         this.#map.layers.get(id) ??
         this.#map.addLayer(Layer.born({ id, parent: head.id, blockBytes, sizeBlocks }).row());
       this.#map.freeze([{ head, child }], header.sequence);
-      this.#frozen.add(head);
     }
   }
 
@@ -172,18 +167,7 @@ export class Replay implements Pick<ScanSink, 'record' | 'gap'> {
     if (this.unread === '') this.unread = unread;
     this.#gapSeen = true;
     this.#log.error({ slot, offset, from, to, unread }, 'store: durable journal records are lost');
-    for (const layer of this.#map.layers.values()) {
-      if (!layer.gone && !this.#isProven(layer)) this.#suspects.add(layer);
-    }
-  }
-
-  /** Whether no record from here on can change what a layer shows. */
-  #isProven(layer: Layer): boolean {
-    if (!layer.settled && !this.#frozen.has(layer)) return false;
-    for (const each of chainOf(this.#map.layers, layer)) {
-      if (each.leaving || each.heir !== 0) return false;
-    }
-    return true;
+    for (const layer of this.#map.layers.values()) if (!layer.gone) this.#suspects.add(layer);
   }
 
   /** Refuses what no later record has cleared. Returns the layers that are refused. */

@@ -42,9 +42,6 @@ const layerSchema = z.object({
   heir: count.default(0),
   damage: z.string(),
   ordinal: count,
-  // Older rows lack it: nothing is known.
-  settled: z.boolean().default(false),
-  leaving: z.boolean().default(false),
 });
 
 const segmentSchema = z.object({

@@ -273,8 +273,6 @@ describe(`decoders of the map (${replayedWith})`, () => {
       heir: count,
       damage: fc.string(),
       ordinal: count,
-      settled: fc.boolean(),
-      leaving: fc.boolean(),
     }),
     fc.record({
       slot: count,

@@ -29,10 +29,6 @@ export interface LayerRow {
   readonly damage: string;
   /** Ordinal of its newest record at the checkpoint. */
   readonly ordinal: number;
-  /** It was frozen at the checkpoint: no record behind it writes to the layer, though `state` may be newer than that. */
-  readonly settled: boolean;
-  /** Leaves of it went since the checkpoint: it was dropped or merged behind it. */
-  readonly leaving: boolean;
 }
 
 /** A layer in memory: its row, its cached leaves, and which leaves are stored. */
@@ -47,9 +43,6 @@ export class Layer {
   heir: number;
   damage: string;
   ordinal: number;
-  /** As of the checkpoint that was loaded. */
-  readonly settled: boolean;
-  readonly leaving: boolean;
   /** Cache row by leaf index: its own entries. */
   readonly leaves = new LeafIndex();
   /** Cache row by leaf index: what it shows. Only layers with a parent have such. */
@@ -74,25 +67,13 @@ export class Layer {
     this.heir = row.heir;
     this.damage = row.damage;
     this.ordinal = row.ordinal;
-    this.settled = row.settled;
-    this.leaving = row.leaving;
   }
 
   /** A new layer; `parent` 0: none. */
   static born(born: Pick<LayerRow, 'id' | 'parent' | 'blockBytes' | 'sizeBlocks'>, filter?: LeafFilter): Layer {
     const inheritedBlocks = born.sizeBlocks;
     return new Layer(
-      {
-        ...born,
-        inheritedBlocks,
-        state: 'head',
-        hidden: false,
-        heir: 0,
-        damage: '',
-        ordinal: 0,
-        settled: false,
-        leaving: false,
-      },
+      { ...born, inheritedBlocks, state: 'head', hidden: false, heir: 0, damage: '', ordinal: 0 },
       filter,
     );
   }
@@ -114,8 +95,6 @@ export class Layer {
       heir: this.heir,
       damage: this.damage,
       ordinal: this.ordinal,
-      settled: this.settled,
-      leaving: this.leaving,
     };
   }
 }
