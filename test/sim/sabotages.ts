@@ -61,7 +61,7 @@ export const SABOTAGES: readonly Sabotage[] = [
   },
   {
     name: 'a page that cannot be read counts as zeros',
-    caughtBy: 23,
+    caughtBy: 4,
     files: (files) =>
       altered<Files>(files, {
         read: (file, offset, into, intoOffset, length) =>

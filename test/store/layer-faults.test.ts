@@ -5,6 +5,7 @@ import { Operation } from '../../src/device/block-device.js';
 import { FileError } from '../../src/io/file-error.js';
 import type { Files } from '../../src/io/files.js';
 import { RecordKind } from '../../src/store/journal/record.js';
+import { Layer } from '../../src/store/map/layer.js';
 import type { LayerId, VolumeHandle } from '../../src/volume/volume-host.js';
 import { faultyFiles } from './faulty-files.js';
 import { Gate } from './gate.js';
@@ -105,6 +106,27 @@ describe('a map that is rebuilt from the whole journal', () => {
     expect(world.manager.layers().map(({ layer, parent }) => [layer, parent])).toEqual([[head, null]]);
     const again = world.volume(head, undefined, first);
     expect([await valueAt(again, 0), await valueAt(again, 1), await valueAt(again, 2)]).toEqual([2, 1, 3]);
+  });
+});
+
+describe('a layer that was merged', () => {
+  // A child of it whose DROP was lost in damaged journal can be dropped again: with it went the name by which the cleaner finds
+  // the blocks that the heir has.
+  it('stays known when what looks like its last child is dropped', async () => {
+    const world = await make();
+    const { manager } = world;
+    const layer = await manager.createLayer(BLOCK, MIB);
+    const handle = world.volume(layer);
+    await write(handle, 0, 1);
+    await manager.freeze([layer]);
+    await manager.dropLayer(layer);
+    await world.store.merged();
+    const { map } = await world.store.ready();
+    expect(map.layers.get(layer)?.state).toBe('merged');
+    const born = { id: 99, parent: layer, blockBytes: BLOCK, sizeBlocks: MIB / BLOCK };
+    expect(map.dropLayer(map.addLayer(Layer.born(born).row()), 1000)).toHaveLength(1);
+    expect(map.layers.get(layer)?.state).toBe('merged');
+    expect(await valueAt(handle, 0)).toBe(1);
   });
 });
 

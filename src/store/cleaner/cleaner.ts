@@ -231,9 +231,9 @@ export class Cleaner {
     for (const stream of [...this.#streams, this.sealing]) await stream.seal();
   }
 
-  /** Whether a segment is open for moved blocks. */
+  /** Whether a segment is open for moved blocks, or was until a moment ago. */
   isOpen(slot: number): boolean {
-    return [...this.#streams, this.sealing].some((stream) => stream.slot === slot);
+    return [...this.#streams, this.sealing].some((stream) => stream.holds(slot));
   }
 
   /**
@@ -313,7 +313,9 @@ export class Cleaner {
     const round: Round = { victims: victims.values(), whole: [], isFull: false, isEnded: false };
     this.#moved.clear();
     try {
-      const lanes = this.#scans.map((scan) => this.#copyInTurn(scan, round));
+      // With hardly a segment left one victim is emptied whole, where two would be in part.
+      const scans = this.#io.pool.has('data') ? this.#scans : this.#scans.slice(0, 1);
+      const lanes = scans.map((scan) => this.#copyInTurn(scan, round));
       await Promise.allSettled(lanes);
       // The first failure, if there was one.
       await Promise.all(lanes);

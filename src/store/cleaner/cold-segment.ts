@@ -56,6 +56,11 @@ export class ColdSegment {
     return this.#slot;
   }
 
+  /** Whether a slot is open for appends, or was until the last `sync`. */
+  holds(slot: number): boolean {
+    return slot === this.#slot || this.#left.includes(slot);
+  }
+
   get file(): FileId {
     return this.#file;
   }
@@ -179,7 +184,8 @@ export class ColdSegment {
   close(): void {
     this.#unsynced = [];
     this.#failure = null;
-    this.leave();
+    if (this.#slot >= 0) this.#left.push(this.#slot);
+    this.#slot = -1;
     for (const slot of this.#left.splice(0)) this.#io.segmentFiles.unpin(slot);
   }
 }

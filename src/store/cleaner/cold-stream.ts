@@ -50,6 +50,11 @@ export class ColdStream {
     return this.#segment.slot;
   }
 
+  /** Whether a slot is open for appends, or was until the last `sync`. */
+  holds(slot: number): boolean {
+    return this.#segment.holds(slot);
+  }
+
   /** Whether a block of this layer can be added as things are. */
   fits(layer: number, blockBytes: number): boolean {
     if (this.slot < 0 || this.#count === recordBlocksMax(blockBytes)) return false;

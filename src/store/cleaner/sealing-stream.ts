@@ -42,6 +42,11 @@ export class SealingStream {
     return this.#segment.slot;
   }
 
+  /** Whether a slot is open for appends, or was until the last `sync`. */
+  holds(slot: number): boolean {
+    return this.#segment.holds(slot);
+  }
+
   /**
    * Seals blocks from place `from` of the list on, as many as one append takes, and says where they will be. Returns how many:
    * none when there is no segment for them. Throws StoreError, FileError and what `keys` throws; then it must be closed.

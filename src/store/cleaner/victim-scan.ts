@@ -49,6 +49,8 @@ export class VictimScan {
         if (header === null || this.#unread) return false;
         if (header.kind === RecordKind.WRITE || header.kind === RecordKind.RELOCATE) {
           at = await this.#window.at(offset, header.recordBytes);
+          // What cannot be read shows as zeros.
+          if (this.#unread) return false;
           this.#blocks.use(header, slot, offset, at);
           if (!(await record(this.#blocks, this.#window.bytes))) return false;
         }

@@ -398,7 +398,9 @@ export class BlockMap {
       this.#drop(next, sequence);
       gone.push(next);
       const parent: Layer | undefined = this.views.parentOf(next);
-      next = parent?.hidden === true && childrenOf(this.layers, parent).length === 0 ? parent : undefined;
+      // One that was merged stays: by its name the blocks are found that its heir has.
+      const isLast = parent?.hidden === true && !parent.gone && childrenOf(this.layers, parent).length === 0;
+      next = isLast ? parent : undefined;
     }
     return gone;
   }
